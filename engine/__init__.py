@@ -1,0 +1,50 @@
+"""Registration and refinement of CT and cone-beam CT: what a notebook or a window needs.
+
+Names load when they are first used, so that importing `engine` costs neither torch nor SimpleITK.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+_HOMES = {
+    "engine.case": ("Case",),
+    "engine.errors": ("DeviceError", "InputError", "OutputError", "RegardError"),
+    "engine.geometry": ("Geometry",),
+    "engine.io.case_folder": ("open_case", "save_case"),
+    "engine.io.export": ("EXPORTERS", "export"),
+    "engine.io.images": ("read_labels", "read_volume", "write_image"),
+    "engine.io.points": ("read_points", "write_points"),
+    "engine.io.results": ("write_results",),
+    "engine.io.transforms": ("read_transform", "to_sitk_transform", "total_displacement_mm"),
+    "engine.models": ("MODELS",),
+    "engine.progress": ("STOP", "Command", "Job", "Preview", "Progress", "finish"),
+    "engine.registration": ("Certificate", "Registration", "Step"),
+    "engine.roi": ("Box",),
+    "engine.runtime": ("Runtime", "device_name"),
+    "engine.session": (
+        "AlignSettings",
+        "GeneralSettings",
+        "IsoSettings",
+        "RsoSettings",
+        "measured",
+        "run_step",
+        "warped_hu",
+    ),
+    "engine.spatial.jacobian": ("jacobian_determinant",),
+    "engine.volume": ("PADDING_HU", "Volume"),
+}
+
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+__version__ = "0.1.0"
+__all__ = sorted(_HOME_OF)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME_OF:
+        raise AttributeError(f"module 'engine' has no attribute {name!r}")
+    value = getattr(import_module(_HOME_OF[name]), name)
+    globals()[name] = value
+    return value

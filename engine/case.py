@@ -1,0 +1,65 @@
+"""A case: two images and every registration of them so far, with a cursor that undo and redo move."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from uuid import uuid4
+
+from engine.errors import InputError
+from engine.registration import Registration
+from engine.volume import Volume
+
+
+def _new_id() -> str:
+    return uuid4().hex
+
+
+@dataclass(frozen=True)
+class Case:
+    """An immutable value. `states[0]` is the identity, each later state is the result of its own `steps[-1]`."""
+
+    fixed: Volume
+    moving: Volume
+    states: tuple[Registration, ...]
+    cursor: int = 0
+    id: str = field(default_factory=_new_id)
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.cursor < len(self.states):
+            raise InputError(f"Expected a state from 0 to {len(self.states) - 1}, got {self.cursor}.")
+        if any(state.fixed != self.fixed.geometry for state in self.states):
+            raise InputError("Expected every state on the grid of the fixed image; one lies on another grid.")
+
+    @classmethod
+    def new(cls, fixed: Volume, moving: Volume) -> Case:
+        """A case with one state, the identity, and no steps."""
+        return cls(fixed, moving, (Registration.identity(fixed.geometry),))
+
+    @property
+    def current(self) -> Registration:
+        return self.states[self.cursor]
+
+    @property
+    def can_undo(self) -> bool:
+        return self.cursor > 0
+
+    @property
+    def can_redo(self) -> bool:
+        return self.cursor < len(self.states) - 1
+
+    def after(self, registration: Registration) -> Case:
+        """With one more state behind the current one; what could be redone is dropped."""
+        kept = self.states[: self.cursor + 1]
+        return replace(self, states=(*kept, registration), cursor=len(kept))
+
+    def undone(self) -> Case:
+        """One state back; an `InputError` where there is none."""
+        return self.gone_to(self.cursor - 1)
+
+    def redone(self) -> Case:
+        """One state on; an `InputError` where there is none."""
+        return self.gone_to(self.cursor + 1)
+
+    def gone_to(self, index: int) -> Case:
+        """At the given state, with the history kept."""
+        return replace(self, cursor=index)

@@ -1,0 +1,79 @@
+"""Long computations are generators of `Progress`; what they return is the result.
+
+A job ends early in two ways: `job.close()` cancels it and keeps nothing; `job.send(STOP)` asks it to
+return the best result it has so far.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from enum import Enum
+from typing import TypeAlias, TypeVar
+
+from engine.roi import Box
+from engine.shapes import HuArray
+
+
+class Command(Enum):
+    """What the one who runs a job may send into it."""
+
+    STOP = "stop"
+
+
+STOP = Command.STOP
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Preview:
+    """The warped image as it stands, inside `region` of the fixed grid."""
+
+    region: Box
+    warped_hu: HuArray
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Progress:
+    """One report of a running job. `done` of `total` iterations; errors are RMSE in HU over valid voxels."""
+
+    stage: str
+    done: int
+    total: int
+    rmse_hu: float | None = None
+    box_rmse_hu: float | None = None
+    preview: Preview | None = None
+    note: str = ""
+
+
+T = TypeVar("T")
+
+Job: TypeAlias = Generator[Progress, Command | None, T]
+"""A generator of `Progress` that accepts `STOP` and returns its result."""
+
+
+def finish(job: Job[T], on_progress: Callable[[Progress], object] | None = None) -> T:
+    """Run a job to its end and return its result."""
+    while True:
+        try:
+            progress = next(job)
+        except StopIteration as end:
+            result: T = end.value
+            return result
+        if on_progress is not None:
+            on_progress(progress)
+
+
+class PreviewClock:
+    """Says when the next preview is due: at most `per_second` of them, and none while nobody looks."""
+
+    def __init__(self, per_second: float = 2.0) -> None:
+        self._period_s = 1.0 / per_second
+        self._last_s = time.monotonic()
+
+    def due(self) -> bool:
+        now_s = time.monotonic()
+        if now_s - self._last_s < self._period_s:
+            return False
+        self._last_s = now_s
+        return True

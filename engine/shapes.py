@@ -1,0 +1,24 @@
+"""Names for the arrays that pass between modules.
+
+Arrays are (z, y, x), points (x, y, z) in mm of patient space (DICOM LPS), tensors (B, C, D, H, W).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+HuArray = NDArray[np.float32]
+"""(Z, Y, X) Hounsfield units."""
+
+MaskArray = NDArray[np.bool_]
+"""(Z, Y, X)."""
+
+DisplacementArray = NDArray[np.float32]
+"""(3, Z, Y, X) displacement in voxels of the grid it lies on, components z, y, x."""
+
+PointArray = NDArray[np.float64]
+"""(N, 3) points x, y, z in mm."""
+
+Matrix = NDArray[np.float64]
+"""A homogeneous 4 × 4 matrix, or its 3 × 3 linear part."""
