@@ -1,0 +1,1 @@
+"""Reading and writing of files. Each module is imported by name; this package imports nothing."""

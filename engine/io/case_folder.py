@@ -1,0 +1,161 @@
+"""A case as a folder: `case.json`, both images, and the arrays of every state, each array once.
+
+A displacement that is zero everywhere has no file. `case.json` is written last, so a folder that holds it is whole.
+"""
+
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from engine.case import Case
+from engine.errors import InputError, OutputError
+from engine.geometry import Geometry
+from engine.io.atomic import output_errors, whole_file, whole_folder
+from engine.io.case_arrays import ArrayFiles, read_displacement, read_weights
+from engine.io.images import array_of, read_image, to_sitk_image, write_sitk_image
+from engine.io.step_json import step_as_dict, step_from_dict
+from engine.registration import Registration
+from engine.shapes import DisplacementArray, HuArray
+from engine.volume import Volume
+
+FORMAT = "regard case"
+VERSION = 1
+
+
+def save_case(case: Case, folder: str | Path, force: bool = False) -> None:
+    """Write a case. A new folder appears whole; into the folder of this same case only what is new is written.
+
+    Any other folder that is not empty needs `force`, and must be Regard's. Raises OutputError.
+    """
+    target = Path(folder)
+    present = _present_manifest(target)
+    if present is not None and present.get("id") == case.id:
+        with output_errors():
+            _save_into(case, target, present)
+        return
+    with whole_folder(target, force) as temporary:
+        for role, volume in (("fixed", case.fixed), ("moving", case.moving)):
+            write_sitk_image(temporary / f"{role}.mha", to_sitk_image(_as_stored(volume.hu), volume.geometry))
+            write_sitk_image(
+                temporary / f"{role}_valid.mha", to_sitk_image(volume.valid, volume.geometry), compressed=True
+            )
+        _save_into(case, temporary, {})
+
+
+def open_case(folder: str | Path) -> Case:
+    """Read a case. The displacements are mapped from the files, so a long history takes no memory.
+
+    Raises InputError where the folder is no case, is damaged, or was written by a later version.
+    """
+    source = Path(folder)
+    manifest = _manifest(source)
+    try:
+        fixed, moving = (_opened_volume(source, role, manifest[role]) for role in ("fixed", "moving"))
+        states = _opened_states(source, manifest["states"], fixed.geometry)
+        return Case(fixed, moving, states, int(manifest["cursor"]), str(manifest["id"]))
+    except (InputError, KeyError, TypeError, ValueError, AttributeError, OSError, EOFError) as error:
+        raise InputError("The case is damaged: a part of it is missing or does not fit the rest.") from error
+
+
+def _manifest(folder: Path) -> dict[str, Any]:
+    try:
+        values = json.loads((folder / "case.json").read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError("Expected the folder of a saved case; this one holds no case.json.") from error
+    except ValueError as error:
+        raise InputError("The case is damaged: its case.json cannot be read.") from error
+    if not isinstance(values, dict) or values.get("format") != FORMAT:
+        raise InputError("Expected the folder of a saved case; the case.json in it is not Regard's.")
+    if values.get("version") != VERSION:
+        raise InputError(
+            f"The case was written in format {values.get('version')}; this program reads {VERSION}. Update it."
+        )
+    return values
+
+
+def _present_manifest(folder: Path) -> dict[str, Any] | None:
+    try:
+        return _manifest(folder)
+    except InputError:
+        return None
+
+
+def _save_into(case: Case, folder: Path, present: dict[str, Any]) -> None:
+    """Write the arrays that `folder` lacks, then case.json, then remove the arrays that no state needs any more."""
+    files = ArrayFiles(folder, present.get("states", []))
+    try:
+        states = [_state_as_dict(state, files) for state in case.states]
+        manifest = {
+            "format": FORMAT,
+            "version": VERSION,
+            "id": case.id,
+            "cursor": case.cursor,
+            "fixed": _volume_as_dict(case.fixed),
+            "moving": _volume_as_dict(case.moving),
+            "states": states,
+        }
+        with whole_file(folder / "case.json") as temporary:
+            temporary.write_text(json.dumps(manifest, indent=1, allow_nan=False), encoding="utf-8")
+    except (OSError, OutputError):
+        files.remove_written()
+        raise
+    with suppress(OSError):
+        files.remove_unused()
+
+
+def _volume_as_dict(volume: Volume) -> dict[str, Any]:
+    return {"name": volume.name, "modality": volume.modality, "geometry": volume.geometry.as_dict()}
+
+
+def _state_as_dict(state: Registration, files: ArrayFiles) -> dict[str, Any]:
+    return {
+        "rigid": state.rigid.tolist(),
+        "model": state.model,
+        "displacement": files.displacement(state.displacement_vox),
+        "weights": None if state.weights is None else files.weights(state.weights),
+        "steps": [step_as_dict(step) for step in state.steps],
+    }
+
+
+def _as_stored(hu: HuArray) -> np.ndarray[Any, Any]:
+    """16-bit integers where that loses nothing, else the values as they are."""
+    if hu.min() < -32768 or hu.max() > 32767:
+        return hu
+    integers = hu.astype(np.int16)
+    return integers if np.array_equal(integers, hu) else hu
+
+
+def _opened_volume(folder: Path, role: str, values: dict[str, Any]) -> Volume:
+    hu: HuArray = array_of(read_image(folder / f"{role}.mha", "sitkFloat32"))
+    valid = array_of(read_image(folder / f"{role}_valid.mha", "sitkUInt8")) != 0
+    geometry = Geometry.from_dict(values["geometry"])
+    return Volume(hu, geometry, valid, str(values["modality"]), str(values["name"]))
+
+
+def _opened_states(folder: Path, values: list[dict[str, Any]], geometry: Geometry) -> tuple[Registration, ...]:
+    zero: DisplacementArray = np.zeros((3, *geometry.shape_zyx), dtype=np.float32)
+    displacements: dict[str, DisplacementArray] = {}
+    weights: dict[str, dict[str, Any]] = {}
+    states = []
+    for state in values:
+        array, tensors = state["displacement"], state["weights"]
+        if array is not None and array["file"] not in displacements:
+            displacements[array["file"]] = read_displacement(folder, array)
+        if tensors is not None and tensors["file"] not in weights:
+            weights[tensors["file"]] = read_weights(folder, tensors)
+        states.append(
+            Registration(
+                geometry,
+                np.array(state["rigid"], dtype=np.float64).reshape(4, 4),
+                zero if array is None else displacements[array["file"]],
+                tuple(step_from_dict(step) for step in state["steps"]),
+                state["model"],
+                None if tensors is None else weights[tensors["file"]],
+            )
+        )
+    return tuple(states)

@@ -1,0 +1,206 @@
+"""Images in files: NIfTI, MetaImage, NRRD, and folders of DICOM slices.
+
+SimpleITK gives every format in patient space LPS, mm (NIfTI too, whose own affine is RAS), so nothing is flipped here.
+"""
+
+from __future__ import annotations
+
+import errno
+import zlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.errors import InputError, OutputError
+from engine.geometry import Geometry, as_triple
+from engine.io.atomic import reserve, whole_file
+from engine.io.nifti import refuse_damaged_nifti
+from engine.io.quiet import quiet
+from engine.preprocess import valid_region
+from engine.volume import Volume
+
+if TYPE_CHECKING:
+    import SimpleITK as sitk
+
+SUFFIXES = (".nii.gz", ".nii", ".mha", ".mhd", ".nrrd", ".nhdr")
+"""What `read_volume` is meant for; whatever else SimpleITK reads as a 3-D image is taken too."""
+
+WRITTEN_SUFFIXES = (".nii.gz", ".nii", ".mha", ".nrrd")
+_HEADER_BYTES = 4096
+
+
+def read_volume(path: str | Path, *, name: str = "") -> Volume:
+    """Read an image in HU from a file, or from a folder of DICOM slices.
+
+    `FOLDER#SERIES_UID` or `FOLDER#2` picks one of several series. Raises InputError with one line where the image
+    is missing, damaged, not 3-D, a single slice, sheared, or holds values that are not numbers.
+    """
+    folder, series = _split_series(path)
+    if folder is not None:
+        from engine.io.dicom_image import read_series
+
+        hu, geometry, modality = read_series(folder, series)
+    else:
+        image = read_image(Path(path), "sitkFloat32")
+        hu, geometry, modality = array_of(image), _checked_geometry(image), "CT"
+    return Volume(hu, geometry, valid_region(hu), modality, name)
+
+
+def read_labels(path: str | Path) -> tuple[NDArray[np.int32], Geometry]:
+    """Read an image of whole numbers (a mask or labels): the array (Z, Y, X) and its geometry."""
+    image = read_image(Path(path), "sitkFloat64")
+    values = array_of(image)
+    labels = values.astype(np.int32)
+    if not np.array_equal(labels, values):
+        raise InputError("Expected a mask or label image of whole numbers; this image holds fractions.")
+    return labels, _checked_geometry(image)
+
+
+def write_image(path: str | Path, array_zyx: NDArray[Any], geometry: Geometry) -> None:
+    """Write (Z, Y, X) values, or (Z, Y, X, 3) vectors, whole or not at all. The suffix decides the format.
+
+    `.nii.gz` is compressed fast rather than small; other formats are not compressed. Raises OutputError.
+    """
+    write_sitk_image(path, to_sitk_image(array_zyx, geometry))
+
+
+def to_sitk_image(array_zyx: NDArray[Any], geometry: Geometry) -> sitk.Image:
+    """A SimpleITK image of (Z, Y, X) values or (Z, Y, X, components) vectors."""
+    import SimpleITK as sitk
+
+    values = array_zyx.astype(np.uint8) if array_zyx.dtype == np.bool_ else array_zyx
+    image = sitk.GetImageFromArray(values, isVector=values.ndim == 4)
+    image.SetSpacing(geometry.spacing_xyz_mm)
+    image.SetOrigin(geometry.origin_xyz_mm)
+    image.SetDirection([value for row in geometry.direction for value in row])
+    return image
+
+
+def write_sitk_image(path: str | Path, image: sitk.Image, compressed: bool = False) -> None:
+    """Write a SimpleITK image as `write_image` does, on demand with the format's own compression."""
+    if not str(path).lower().endswith(WRITTEN_SUFFIXES):
+        raise OutputError(f"Expected a file name that ends in one of {', '.join(WRITTEN_SUFFIXES)}.")
+    with whole_file(path) as temporary:
+        if str(path).lower().endswith(".nii.gz"):
+            _write_gzipped_nifti(temporary, image)
+        else:
+            write_with_sitk(temporary, image, compressed)
+
+
+def write_with_sitk(path: Path, image: sitk.Image, compressed: bool = False) -> None:
+    """`sitk.WriteImage`, but what goes wrong is an OSError."""
+    import SimpleITK as sitk
+
+    byte_count = image.GetNumberOfPixels() * image.GetNumberOfComponentsPerPixel() * image.GetSizeOfPixelComponent()
+    reserve(path, byte_count + _HEADER_BYTES)
+    try:
+        with quiet():
+            sitk.WriteImage(image, str(path), useCompression=compressed, compressionLevel=1)
+    except RuntimeError as error:
+        raise OSError(errno.EIO, "the disk refused the file") from error
+    if not compressed and path.stat().st_size < byte_count:
+        raise OSError(errno.EIO, "the disk took only a part of the file")
+
+
+def _write_gzipped_nifti(path: Path, image: sitk.Image) -> None:
+    """NIfTI, compressed by run lengths and Huffman codes alone.
+
+    ITK ignores the compression level of NIfTI. On float fields this is twice as fast as its default and no larger.
+    """
+    plain = path.with_name(path.name.removesuffix(".gz"))
+    try:
+        write_with_sitk(plain, image)
+        packer = zlib.compressobj(1, zlib.DEFLATED, 31, 9, zlib.Z_RLE)
+        with plain.open("rb") as source, path.open("wb") as packed:
+            while block := source.read(1 << 22):
+                packed.write(packer.compress(block))
+            packed.write(packer.flush())
+    finally:
+        plain.unlink(missing_ok=True)
+
+
+def _split_series(path: str | Path) -> tuple[Path | None, str | None]:
+    """The folder and the series asked for; no folder when the path is a file or nothing."""
+    whole = Path(path)
+    if whole.is_dir():
+        return whole, None
+    before, mark, series = str(path).rpartition("#")
+    if mark and Path(before).is_dir():
+        return Path(before), series
+    return None, None
+
+
+def read_image(path: Path, pixel_type: str) -> sitk.Image:
+    """Read a 3-D image of one value a voxel as a SimpleITK pixel type, or raise InputError with the reason."""
+    import SimpleITK as sitk
+
+    try:
+        readable = path.is_file()
+        with path.open("rb"):
+            pass
+    except OSError as error:
+        raise InputError(f"Expected an image file or a DICOM folder; {_open_problem(error)}.") from error
+    if not readable:
+        raise InputError("Expected an image file or a DICOM folder; this is neither.")
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(str(path))
+    reader.SetOutputPixelType(getattr(sitk, pixel_type))
+    if path.name.lower().endswith((".nii", ".nii.gz")):
+        refuse_damaged_nifti(path)
+    try:
+        with quiet():
+            reader.ReadImageInformation()
+            _refuse_unusable(reader)
+            return reader.Execute()
+    except RuntimeError as error:
+        raise InputError(_unreadable(path)) from error
+
+
+def _open_problem(error: OSError) -> str:
+    if isinstance(error, FileNotFoundError):
+        return "there is nothing at the given path"
+    return f"it cannot be opened ({(error.strerror or 'unknown error').lower()})"
+
+
+def _unreadable(path: Path) -> str:
+    suffix = next((s for s in SUFFIXES if path.name.lower().endswith(s)), "")
+    if suffix:
+        return f"The file is not a readable {suffix} image (damaged, cut short, or no image at all)."
+    return f"Expected an image ({', '.join(SUFFIXES)}) or a DICOM folder; the file is not one that can be read."
+
+
+def _refuse_unusable(reader: sitk.ImageFileReader) -> None:
+    size = reader.GetSize()
+    if reader.GetNumberOfComponents() != 1:
+        count = reader.GetNumberOfComponents()
+        raise InputError(f"Expected one value in each voxel, got {count} (a vector or color image).")
+    if len(size) != 3 and not (len(size) == 4 and size[3] == 1):
+        raise InputError(f"Expected a 3-D image, got {len(size)}-D of size {'×'.join(map(str, size))}.")
+    if min(size[:3]) < 2:
+        raise InputError(
+            f"Expected a 3-D image of several slices, got size {'×'.join(map(str, size))}; "
+            "give the folder of the series, or the whole volume."
+        )
+    if len(size) == 4:
+        reader.SetExtractSize([*size[:3], 0])
+
+
+def _checked_geometry(image: sitk.Image) -> Geometry:
+    x, y, z = image.GetSize()
+    rows = np.reshape(image.GetDirection(), (3, 3))
+    return Geometry(
+        (z, y, x),
+        as_triple(image.GetSpacing()),
+        as_triple(image.GetOrigin()),
+        (as_triple(rows[0]), as_triple(rows[1]), as_triple(rows[2])),
+    )
+
+
+def array_of(image: sitk.Image) -> NDArray[Any]:
+    """Return the voxels (Z, Y, X) as an array of its own."""
+    import SimpleITK as sitk
+
+    result: NDArray[Any] = sitk.GetArrayFromImage(image)
+    return result

@@ -1,0 +1,247 @@
+import json
+import os
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from engine.case import Case
+from engine.errors import InputError, OutputError
+from engine.io.case_folder import open_case, save_case
+from engine.registration import Step
+from engine.volume import Volume
+
+ALL_FILES = {"case.json", "fixed.mha", "fixed_valid.mha", "moving.mha", "moving_valid.mha", "state_001.npy"}
+
+
+def _assert_same_volume(a: Volume, b: Volume) -> None:
+    assert a.hu.tobytes() == b.hu.tobytes()
+    np.testing.assert_array_equal(a.valid, b.valid)
+    assert (a.geometry, a.modality, a.name) == (b.geometry, b.modality, b.name)
+
+
+def _assert_same(a: Case, b: Case) -> None:
+    """Bit for bit."""
+    _assert_same_volume(a.fixed, b.fixed)
+    _assert_same_volume(a.moving, b.moving)
+    assert (a.id, a.cursor, len(a.states)) == (b.id, b.cursor, len(b.states))
+    for left, right in zip(a.states, b.states, strict=True):
+        assert left.displacement_vox.tobytes() == right.displacement_vox.tobytes()
+        assert left.rigid.tobytes() == right.rigid.tobytes()
+        assert (left.steps, left.model, left.fixed) == (right.steps, right.model, right.fixed)
+
+
+def _with_step(case: Case, step: Step, shift: float) -> Case:
+    return case.after(case.current.after(step, displacement_vox=case.current.displacement_vox + np.float32(shift)))
+
+
+def _times(folder: Path) -> dict[str, tuple[int, int]]:
+    return {path.name: (path.stat().st_ino, path.stat().st_mtime_ns) for path in folder.iterdir()}
+
+
+def test_a_case_reopens_bit_for_bit(tmp_path: Path, case: Case) -> None:
+    save_case(case.undone(), tmp_path / "case")
+
+    _assert_same(open_case(tmp_path / "case"), case.undone())
+    assert set(os.listdir(tmp_path / "case")) == ALL_FILES, "two states share one array of zeros, which has no file"
+
+
+def test_negative_zero_is_not_lost(tmp_path: Path, case: Case) -> None:
+    zeros = np.zeros_like(case.current.displacement_vox)
+    zeros[0, 0, 0, 0] = -0.0
+    signed = case.after(case.current.after(case.current.steps[0], displacement_vox=zeros))
+
+    save_case(signed, tmp_path / "case")
+
+    _assert_same(open_case(tmp_path / "case"), signed)
+
+
+def test_whole_hu_take_two_bytes_and_fractions_four(tmp_path: Path, case: Case) -> None:
+    save_case(case, tmp_path / "case")
+
+    fixed, moving = ((tmp_path / "case" / f"{role}.mha").stat().st_size for role in ("fixed", "moving"))
+    assert 2 * case.fixed.hu.size < fixed < 2 * case.fixed.hu.size + 1000
+    assert 4 * case.moving.hu.size < moving < 4 * case.moving.hu.size + 1000
+
+
+def test_an_opened_history_is_mapped_and_shared(tmp_path: Path, case: Case, steps: tuple[Step, Step]) -> None:
+    again = case.after(case.current.after(steps[0]))
+    save_case(again, tmp_path / "case")
+
+    states = open_case(tmp_path / "case").states
+
+    assert isinstance(states[2].displacement_vox, np.memmap)
+    assert states[3].displacement_vox is states[2].displacement_vox
+    assert states[1].displacement_vox is states[0].displacement_vox
+    assert set(os.listdir(tmp_path / "case")) == ALL_FILES
+
+
+@pytest.mark.parametrize("reopened", [False, True])
+def test_one_more_step_writes_only_its_state(
+    tmp_path: Path, case: Case, steps: tuple[Step, Step], reopened: bool
+) -> None:
+    folder = tmp_path / "case"
+    save_case(case, folder)
+    before = _times(folder)
+    longer = _with_step(open_case(folder) if reopened else case, steps[0], 0.25)
+
+    save_case(longer, folder)
+
+    after = _times(folder)
+    assert set(after) == ALL_FILES | {"state_002.npy"}
+    assert {name for name in before if after[name] != before[name]} == {"case.json"}
+    _assert_same(open_case(folder), longer)
+
+
+def test_a_dropped_redo_tail_leaves_the_folder(tmp_path: Path, case: Case, steps: tuple[Step, Step]) -> None:
+    folder = tmp_path / "case"
+    save_case(case, folder)
+    other = _with_step(case.undone(), steps[0], 0.5)
+
+    save_case(other, folder)
+
+    assert set(os.listdir(folder)) == ALL_FILES - {"state_001.npy"} | {"state_002.npy"}
+    _assert_same(open_case(folder), other)
+
+
+def test_weights_are_stored_once_and_come_back(tmp_path: Path, case: Case, steps: tuple[Step, Step]) -> None:
+    torch = pytest.importorskip("torch")
+    weights = {"layer.weight": torch.arange(6.0).reshape(2, 3).t(), "bias": torch.tensor([-0.0, 1e-30])}
+    adapted = case.after(case.current.after(steps[0], weights=weights))
+    adapted = adapted.after(adapted.current.after(steps[0]))
+
+    save_case(adapted, tmp_path / "case")
+    states = open_case(tmp_path / "case").states
+
+    assert states[2].weights is None
+    assert states[4].weights is states[3].weights
+    assert states[4].weights is not None
+    assert {key: value.tolist() for key, value in states[4].weights.items()} == {
+        key: value.tolist() for key, value in weights.items()
+    }
+    assert set(os.listdir(tmp_path / "case")) == ALL_FILES | {"weights_002.safetensors"}
+
+
+def test_another_case_is_never_overwritten_without_force(tmp_path: Path, case: Case) -> None:
+    folder = tmp_path / "case"
+    save_case(case, folder)
+    other = Case.new(case.moving, case.fixed)
+
+    with pytest.raises(OutputError, match="--force"):
+        save_case(other, folder)
+    _assert_same(open_case(folder), case)
+
+    save_case(other, folder, force=True)
+    _assert_same(open_case(folder), other)
+
+
+def test_a_folder_of_other_files_is_never_overwritten(tmp_path: Path, case: Case) -> None:
+    (tmp_path / "letter.txt").write_text("dear")
+
+    for force in (False, True):
+        with pytest.raises(OutputError, match="holds"):
+            save_case(case, tmp_path, force)
+    assert os.listdir(tmp_path) == ["letter.txt"]
+
+
+def test_a_full_disk_leaves_no_new_case(
+    tmp_path: Path, larger_case: Case, small_disk: Callable[[int], AbstractContextManager[None]]
+) -> None:
+    with pytest.raises(OutputError, match="cannot be written"), small_disk(300_000):
+        save_case(larger_case, tmp_path / "case")
+
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_full_disk_keeps_the_case_as_it_was(
+    tmp_path: Path,
+    larger_case: Case,
+    steps: tuple[Step, Step],
+    small_disk: Callable[[int], AbstractContextManager[None]],
+) -> None:
+    folder = tmp_path / "case"
+    save_case(larger_case, folder)
+    longer = _with_step(larger_case, steps[0], 0.25)
+
+    with pytest.raises(OutputError, match="cannot be written"), small_disk(300_000):
+        save_case(longer, folder)
+
+    assert set(os.listdir(folder)) == ALL_FILES
+    _assert_same(open_case(folder), larger_case)
+    save_case(longer, folder)
+    _assert_same(open_case(folder), longer)
+
+
+def test_what_is_no_case_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"no case\.json"):
+        open_case(tmp_path)
+    for text, message in (("{", "damaged"), ("[]", "not Regard's"), ('{"format": "x"}', "not Regard's")):
+        (tmp_path / "case.json").write_text(text)
+        with pytest.raises(InputError, match=message):
+            open_case(tmp_path)
+
+
+def test_a_later_format_is_refused(tmp_path: Path, case: Case) -> None:
+    save_case(case, tmp_path / "case")
+    _edit(tmp_path / "case", lambda values: values.update(version=2))
+
+    with pytest.raises(InputError, match="format 2; this program reads 1"):
+        open_case(tmp_path / "case")
+
+
+def _edit(folder: Path, change: Callable[[dict[str, object]], object]) -> None:
+    values = json.loads((folder / "case.json").read_text())
+    change(values)
+    (folder / "case.json").write_text(json.dumps(values))
+
+
+DAMAGE: list[Callable[[Path], object]] = [
+    lambda folder: (folder / "state_001.npy").unlink(),
+    lambda folder: (folder / "state_001.npy").write_bytes(b"no array"),
+    lambda folder: os.truncate(folder / "state_001.npy", 5000),
+    lambda folder: np.save(folder / "state_001.npy", np.zeros((3, 2, 2, 2), dtype=np.float32)),
+    lambda folder: (folder / "moving.mha").unlink(),
+    lambda folder: os.truncate(folder / "fixed.mha", 5000),
+    lambda folder: _edit(folder, lambda values: values.pop("cursor")),
+    lambda folder: _edit(folder, lambda values: values.update(cursor=9)),
+    lambda folder: _edit(folder, lambda values: values.update(states=[])),
+    lambda folder: _edit(folder, lambda values: values.update(states=[{"rigid": 1}])),
+    lambda folder: _edit(folder, lambda values: values.update(fixed={"name": ""})),
+]
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_damaged_case_is_refused(
+    tmp_path: Path, case: Case, damage: Callable[[Path], object], capfd: pytest.CaptureFixture[str]
+) -> None:
+    save_case(case, tmp_path / "case")
+    damage(tmp_path / "case")
+
+    with pytest.raises(InputError, match="The case is damaged"):
+        open_case(tmp_path / "case")
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_case_reads_no_file_outside_its_folder(tmp_path: Path, case: Case) -> None:
+    save_case(case, tmp_path / "case")
+    os.rename(tmp_path / "case" / "state_001.npy", tmp_path / "state_001.npy")
+    text = (tmp_path / "case" / "case.json").read_text()
+    (tmp_path / "case" / "case.json").write_text(text.replace("state_001.npy", "../state_001.npy"))
+
+    with pytest.raises(InputError, match="damaged"):
+        open_case(tmp_path / "case")
+
+
+def test_arrays_are_told_apart_by_contents_not_by_place(tmp_path: Path, case: Case) -> None:
+    """A new array at the address of one that is gone must be written."""
+    folder = tmp_path / "case"
+    save_case(case, folder)
+    for shift in range(5):
+        array = np.full_like(case.current.displacement_vox, shift + 1)
+        changed = replace(case, states=(*case.states[:2], replace(case.states[2], displacement_vox=array)))
+        del array
+        save_case(changed, folder)
+        _assert_same(open_case(folder), changed)
