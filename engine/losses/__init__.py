@@ -1,0 +1,1 @@
+"""What registration minimises: dissimilarity of images and roughness of displacements."""

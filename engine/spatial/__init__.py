@@ -1,0 +1,1 @@
+"""Mathematics of displacement fields: warp, compose, Jacobian, smoothing, resampling."""

@@ -1,0 +1,79 @@
+"""Fields and images brought from one grid to another (torch)."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from engine.geometry import Geometry
+from engine.shapes import DisplacementArray, HuArray, Matrix
+from engine.spatial.warp import mapped_indices, sample, voxel_grid
+
+
+def index_map(source: Geometry, target: Geometry, through: Matrix | None = None) -> Matrix:
+    """4 × 4 matrix from voxel indices (x, y, z) of `source` to those of `target`, by way of a map of points."""
+    points = source.point_from_index()
+    return target.index_from_point() @ (points if through is None else through @ points)
+
+
+def resampled(image: Tensor, source: Geometry, target: Geometry, through: Matrix | None = None) -> Tensor:
+    """`image` (B, C, ...) on `source`, linear on the grid `target`; low-pass filtered first where voxels grow.
+
+    `through` maps points of `target` to points of `source` (a rigid fixed-to-moving matrix, say).
+    """
+    smoothed = low_pass(image, source, target)
+    positions = voxel_grid(target.shape_zyx, image)
+    return sample(smoothed, mapped_indices(positions, index_map(target, source, through)))
+
+
+def low_pass(image: Tensor, source: Geometry, target: Geometry) -> Tensor:
+    """Gaussian filter against aliasing: s.d. half of how much larger the new voxel is, per axis, none if it is not."""
+    ratio_zyx = np.asarray(target.spacing_zyx_mm) / np.asarray(source.spacing_zyx_mm)
+    sigmas = [0.5 * float(np.sqrt(max(r * r - 1.0, 0.0))) for r in ratio_zyx]
+    return gaussian(image, sigmas)
+
+
+def gaussian(image: Tensor, sigma_vox_zyx: list[float]) -> Tensor:
+    """Separable Gaussian with edge values repeated outside; a sigma under a tenth of a voxel does nothing."""
+    for axis, sigma in enumerate(sigma_vox_zyx):
+        if sigma < 0.1 or image.shape[2 + axis] == 1:
+            continue
+        radius = min(int(np.ceil(3 * sigma)), image.shape[2 + axis] - 1)
+        offsets = torch.arange(-radius, radius + 1, dtype=image.dtype, device=image.device)
+        kernel = torch.exp(-0.5 * (offsets / sigma) ** 2)
+        image = _filtered(image, kernel / kernel.sum(), axis)
+    return image
+
+
+def _filtered(image: Tensor, kernel: Tensor, axis: int) -> Tensor:
+    radius = kernel.numel() // 2
+    moved = image.movedim(2 + axis, -1)
+    padded = F.pad(moved.flatten(0, -2).unsqueeze(1), (radius, radius), mode="replicate")
+    length = moved.shape[-1]
+    out = torch.zeros_like(padded[..., :length])
+    for k, weight in enumerate(kernel.tolist()):
+        out.add_(padded[..., k : k + length], alpha=weight)
+    return out.reshape(moved.shape).movedim(-1, 2 + axis).contiguous()
+
+
+def resized_displacement(displacement_vox: Tensor, source: Geometry, target: Geometry) -> Tensor:
+    """A displacement on `source` as one on `target`, in voxels of `target`; edge vectors continue outside."""
+    positions = mapped_indices(voxel_grid(target.shape_zyx, displacement_vox), index_map(target, source))
+    values = sample(displacement_vox, positions)
+    linear = index_map(source, target)[:3, :3]
+    axes = torch.as_tensor(linear[::-1, ::-1].copy(), dtype=values.dtype, device=values.device)
+    return torch.einsum("ij,bjdhw->bidhw", axes, values)
+
+
+def as_tensor(array: HuArray | DisplacementArray, device: torch.device | str = "cpu") -> Tensor:
+    """(Z, Y, X) or (3, Z, Y, X) as a tensor (1, C, D, H, W), never sharing memory with a read-only array."""
+    tensor = torch.tensor(np.ascontiguousarray(array), device=device)
+    return tensor.reshape(1, -1, *array.shape[-3:])
+
+
+def as_array(displacement_vox: Tensor) -> DisplacementArray:
+    """(1, 3, D, H, W) as a (3, Z, Y, X) float32 array."""
+    array: DisplacementArray = displacement_vox.detach()[0].to("cpu", torch.float32).contiguous().numpy()
+    return array

@@ -1,0 +1,65 @@
+"""Sampling of images and fields at displaced positions (torch).
+
+Displacements are voxels, components z, y, x; `grid_sample(align_corners=True)` throughout.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from engine.shapes import Matrix
+
+
+def voxel_grid(shape_zyx: tuple[int, ...], like: Tensor) -> Tensor:
+    """Index of every voxel, (1, 3, D, H, W), components z, y, x."""
+    axes = [torch.arange(n, dtype=like.dtype, device=like.device) for n in shape_zyx]
+    return torch.stack(torch.meshgrid(*axes, indexing="ij")).unsqueeze(0)
+
+
+def sample(image: Tensor, index_zyx: Tensor, mode: str = "bilinear", padding: str = "border") -> Tensor:
+    """Values of `image` (B, C, D, H, W) at continuous indices (B, 3, d, h, w): linear, edge values outside."""
+    sizes = image.shape[2:]
+    scale = torch.tensor([2.0 / max(n - 1, 1) for n in sizes], dtype=index_zyx.dtype, device=index_zyx.device)
+    grid = torch.movedim(index_zyx, 1, -1) * scale - 1.0
+    return _grid_sample(image, grid.flip(-1), mode, padding)
+
+
+def _grid_sample(image: Tensor, grid: Tensor, mode: str, padding: str) -> Tensor:
+    """`grid_sample`; torch shares its CPU work over the batch only, so one large image goes as several slabs."""
+    slabs = torch.get_num_threads()
+    axis = next((k for k in (1, 2, 3) if grid.shape[k] % slabs == 0), None)
+    if image.device.type != "cpu" or image.shape[0] != 1 or slabs == 1 or axis is None or image.requires_grad:
+        return F.grid_sample(image, grid, mode=mode, padding_mode=padding, align_corners=True)
+    parts = torch.cat(grid.chunk(slabs, dim=axis))
+    out = F.grid_sample(
+        image.expand(slabs, *image.shape[1:]), parts, mode=mode, padding_mode=padding, align_corners=True
+    )
+    return torch.cat(out.chunk(slabs), dim=axis + 1)
+
+
+def warp(image: Tensor, displacement_vox: Tensor) -> Tensor:
+    """`image(x + u(x))` on the grid that both share."""
+    return sample(image, voxel_grid(tuple(displacement_vox.shape[2:]), displacement_vox) + displacement_vox)
+
+
+def mapped_indices(index_zyx: Tensor, index_map: Matrix) -> Tensor:
+    """Apply a 4 × 4 matrix that acts on (x, y, z) indices to indices (B, 3, ...) with components z, y, x."""
+    reversed_axes = torch.as_tensor(index_map[:3, :3][::-1, ::-1].copy(), dtype=index_zyx.dtype, device=index_zyx.device)
+    offset = torch.as_tensor(index_map[:3, 3][::-1].copy(), dtype=index_zyx.dtype, device=index_zyx.device)
+    moved = torch.einsum("ij,bjdhw->bidhw", reversed_axes, index_zyx)
+    return moved + offset.view(1, 3, 1, 1, 1)
+
+
+def compose(outer: Tensor, inner: Tensor) -> Tensor:
+    """Displacement of `inner` then `outer`: u(x) = inner(x) + outer(x + inner(x)). Same grid, voxels."""
+    return inner + warp(outer, inner)
+
+
+def exponential(velocity_vox: Tensor, steps: int = 6) -> Tensor:
+    """Displacement of a stationary velocity field by scaling and squaring."""
+    displacement = velocity_vox / 2**steps
+    for _ in range(steps):
+        displacement = compose(displacement, displacement)
+    return displacement
