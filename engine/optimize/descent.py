@@ -1,0 +1,162 @@
+"""The loop that every refinement shares: propose a displacement, compare, step, remember the best."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from engine.losses.regularity import fold_penalty, grad_l2
+from engine.losses.similarity import SIMILARITY, Dissimilarity
+from engine.optimize.pair_grid import PairGrid
+from engine.optimize.parametrize import Parametrization
+from engine.optimize.surgery import BudgetSurgery
+from engine.progress import STOP, Job, Preview, PreviewClock, Progress
+from engine.volume import hu_from_normalized_rmse
+
+_FOLD_WEIGHT = 5.0
+_MASK_EVERY = 10
+"""Iterations between two looks at which voxels both scanners saw."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One region at one resolution.
+
+    `total`: from a residual to the displacement u, voxels of `grid`. `region`: 1 where the error is measured.
+    `weight`: how much each voxel counts in the loss; more than the region where a correction reaches further.
+    `unfaded`: the same without a window, whose roughness counts, or none where there is no window.
+    `smoothness`: weight λ of the roughness, or none for gradient surgery with a roughness budget.
+    `coarse_step`: roughness and folding are looked at on every n-th voxel, as fine as the residual can vary.
+    `preview`: from the warped image (normalised) to what a window can show, or none.
+    """
+
+    stage: str
+    grid: PairGrid
+    total: Callable[[Tensor], Tensor]
+    region: Tensor
+    weight: Tensor
+    similarity: str
+    smoothness: float | None
+    coarse_step: int = 1
+    preview: Callable[[Tensor], Preview] | None = None
+    unfaded: Callable[[Tensor], Tensor] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """The best state: its residual, its squared error in the region (normalised), its parameters.
+
+    `iterations`: how many were run, those of earlier levels included; `stopped`: whether STOP ended the search.
+    """
+
+    residual: Tensor
+    score: float
+    mse: float
+    parameters: list[Tensor]
+    iterations: int = 0
+    stopped: bool = False
+
+
+def descend(problem: Problem, what: Parametrization, iterations: int, before: int = 0, of: int = 0) -> Job[Outcome]:
+    """Adam on `what` for `iterations` steps; `before` of `of` steps of the stage are already done.
+
+    The best state is the one of lowest loss whose squared error is not above the start's; the start is one of them.
+    """
+    optimizer = torch.optim.Adam(what.parameters(), lr=what.learning_rate)
+    look, clock = _Look(problem), PreviewClock()
+    best = look.at(what.residual(), 0).as_outcome(what)
+    highest_mse = best.mse
+    for iteration in range(1, iterations + 1):
+        look.step(optimizer, what)
+        state = look.at(what.residual(), iteration)
+        if state.mse <= highest_mse and state.score < best.score:
+            best = state.as_outcome(what)
+        preview = problem.preview(state.warped) if problem.preview is not None and clock.due() else None
+        command = yield _progress(problem, state, before + iteration, of or iterations, preview)
+        if command is STOP:
+            return replace(best, iterations=before + iteration, stopped=True)
+    return replace(best, iterations=before + iterations)
+
+
+def _progress(problem: Problem, state: _State, done: int, total: int, preview: Preview | None) -> Progress:
+    error_hu = hu_from_normalized_rmse(state.mse)
+    if problem.stage.startswith("rso"):
+        return Progress(problem.stage, done, total, box_rmse_hu=error_hu, preview=preview)
+    return Progress(problem.stage, done, total, rmse_hu=error_hu, preview=preview)
+
+
+@dataclass(frozen=True, slots=True)
+class _State:
+    """One evaluated state with the graph that led to it."""
+
+    residual: Tensor
+    warped: Tensor
+    similarity: Tensor
+    regularity: Tensor
+    roughness: float
+    score: float
+    mse: float
+
+    def as_outcome(self, what: Parametrization) -> Outcome:
+        parameters = [parameter.detach().clone() for parameter in what.parameters()]
+        return Outcome(self.residual.detach().clone(), self.score, self.mse, parameters)
+
+
+class _Look:
+    """Compares the images at a state and turns the comparison into a step."""
+
+    def __init__(self, problem: Problem) -> None:
+        self._problem = problem
+        self._dissimilarity: Dissimilarity | None = None
+        self._mask = problem.region
+        self._surgery: BudgetSurgery | None = None
+        self._state: _State | None = None
+
+    def at(self, residual: Tensor, iteration: int) -> _State:
+        problem = self._problem
+        total = problem.total(residual)
+        if self._dissimilarity is None or iteration % _MASK_EVERY == 0:
+            seen = problem.grid.mask(total.detach())
+            self._mask = problem.region * seen
+            self._dissimilarity = SIMILARITY[problem.similarity](problem.grid.fixed, seen, problem.weight)
+        warped = problem.grid.warped(total)
+        unfaded = total if problem.unfaded is None else problem.unfaded(residual)
+        roughness, folding = grad_l2(_thinned(unfaded, problem)), fold_penalty(_thinned(total, problem))
+        similarity = self._dissimilarity(warped)
+        rough = float(roughness.detach())
+        if problem.smoothness is None and self._surgery is None:
+            self._surgery = BudgetSurgery(rough)
+        regularity = _FOLD_WEIGHT * folding + (1.0 if problem.smoothness is None else problem.smoothness) * roughness
+        score = self._score(float(similarity.detach()), float(regularity.detach()), rough)
+        mse = self._mse(warped.detach())
+        self._state = _State(residual, warped.detach(), similarity, regularity, rough, score, mse)
+        return self._state
+
+    def step(self, optimizer: torch.optim.Optimizer, what: Parametrization) -> None:
+        assert self._state is not None
+        state, self._state = self._state, None
+        optimizer.zero_grad(set_to_none=True)
+        if self._surgery is None:
+            torch.autograd.backward(state.similarity + state.regularity)
+        else:
+            self._surgery.backward(state.similarity, state.regularity, state.roughness, what.parameters())
+        optimizer.step()
+
+    def _score(self, similarity: float, regularity: float, roughness: float) -> float:
+        if self._surgery is None:
+            return similarity + regularity
+        return similarity if roughness <= self._surgery.highest_roughness else math.inf
+
+    def _mse(self, warped: Tensor) -> float:
+        squares = ((warped - self._problem.grid.fixed) ** 2 * self._mask).sum()
+        return float(squares / self._mask.sum().clamp(min=1.0))
+
+
+def _thinned(displacement_vox: Tensor, problem: Problem) -> Tensor:
+    """Every n-th voxel of a displacement, in units of n voxels."""
+    n = problem.coarse_step
+    return displacement_vox if n == 1 else displacement_vox[:, :, ::n, ::n, ::n] / n

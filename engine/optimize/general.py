@@ -1,0 +1,56 @@
+"""The general model: one forward pass on the aligned pair at the model's working spacing."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from engine.geometry import Geometry
+from engine.models import SIZE_MULTIPLE, find_model, load_network
+from engine.optimize.folds import without_folds
+from engine.optimize.pair_grid import PairGrid, at_spacing
+from engine.progress import Job, Progress
+from engine.shapes import DisplacementArray, Matrix
+from engine.spatial.resample import as_array, resized_displacement
+from engine.volume import Volume
+
+
+def network_pair(
+    model: str, fixed: Volume, moving: Volume, rigid: Matrix, device: torch.device
+) -> tuple[PairGrid, Tensor]:
+    """The pair on the model's working grid, and the moving image resampled onto that grid through the rigid part."""
+    row, _ = find_model(model)
+    grid = at_spacing(fixed, moving, rigid, row.spacing_mm, device, SIZE_MULTIPLE)
+    no_motion = torch.zeros((1, 3, *grid.geometry.shape_zyx), device=device)
+    return grid, grid.warped(no_motion) * grid.mask(no_motion)
+
+
+def case_network(model: str, weights: dict[str, Tensor] | None, device: torch.device) -> nn.Module:
+    """A copy of the network for one case: with the weights adapted to the case, or those it ships with."""
+    network = load_network(model)
+    if weights is not None:
+        network.load_state_dict(weights)
+    return network.to(device)
+
+
+def general_displacement(
+    model: str, fixed: Volume, moving: Volume, rigid: Matrix, device: torch.device
+) -> Job[tuple[DisplacementArray, int]]:
+    """u on the fixed grid, and how many folded voxels were smoothed away."""
+    yield Progress("general", 0, 1, note="reading the model")
+    network = case_network(model, None, device)
+    grid, aligned = network_pair(model, fixed, moving, rigid, device)
+    yield Progress("general", 0, 1, note="predicting")
+    with torch.no_grad():
+        displacement = network(aligned, grid.fixed * grid.fixed_valid)
+    return finished(displacement, grid.geometry, fixed.geometry)
+
+
+def finished(
+    residual: Tensor, working: Geometry, fixed: Geometry, start: DisplacementArray | None = None
+) -> tuple[DisplacementArray, int]:
+    """A displacement of a working grid on the fixed grid, added to `start` and free of folds where that was."""
+    total = as_array(resized_displacement(residual.cpu(), working, fixed))
+    if start is not None:
+        total += start
+    return without_folds(total)

@@ -1,0 +1,119 @@
+"""A pair of images as tensors, ready to be compared on one grid."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from engine.geometry import Geometry
+from engine.roi import Box
+from engine.shapes import Matrix
+from engine.spatial.resample import as_tensor, index_map, resampled
+from engine.spatial.warp import mapped_indices, sample, voxel_grid
+from engine.volume import Volume, normalized
+
+_WHOLLY_VALID = 0.99
+
+SPARE_MM = 30.0
+"""How much further than the present displacement a refinement may look into the moving image."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PairGrid:
+    """Fixed image on a grid, moving image on its own, normalised, and the way between their voxel indices.
+
+    Tensors (1, 1, D, H, W); valid masks 1 where the scanner saw something. `to_moving` (4 × 4, x y z) leads from
+    voxels of `geometry` to voxels of the moving tensor, the rigid part included.
+    """
+
+    geometry: Geometry
+    fixed: Tensor
+    fixed_valid: Tensor
+    moving: Tensor
+    moving_valid: Tensor
+    to_moving: Matrix
+
+    def warped(self, displacement_vox: Tensor) -> Tensor:
+        """moving(T(x)) for u in voxels of `geometry`."""
+        return sample(self.moving, self._moving_indices(displacement_vox))
+
+    @torch.no_grad()
+    def mask(self, displacement_vox: Tensor) -> Tensor:
+        """1 where fixed(x) and moving(T(x)) are both valid."""
+        indices = self._moving_indices(displacement_vox)
+        seen = sample(self.moving_valid, indices, padding="zeros")
+        return self.fixed_valid * (seen > _WHOLLY_VALID).to(seen.dtype)
+
+    def _moving_indices(self, displacement_vox: Tensor) -> Tensor:
+        positions = voxel_grid(self.geometry.shape_zyx, displacement_vox) + displacement_vox
+        return mapped_indices(positions, self.to_moving)
+
+
+def at_spacing(
+    fixed: Volume, moving: Volume, rigid: Matrix, spacing_mm: float, device: torch.device, multiple_of: int = 1
+) -> PairGrid:
+    """The whole pair at an isotropic working spacing, low-pass filtered; no finer than the fixed image in any axis."""
+    geometry = fixed.geometry.resampled((spacing_mm,) * 3, multiple_of)
+    moving_geometry = moving.geometry.resampled((spacing_mm,) * 3)
+    return PairGrid(
+        geometry,
+        *_reduced(fixed, geometry, device),
+        *_reduced(moving, moving_geometry, device),
+        index_map(geometry, moving_geometry, rigid),
+    )
+
+
+def _reduced(volume: Volume, geometry: Geometry, device: torch.device) -> tuple[Tensor, Tensor]:
+    image = resampled(as_tensor(normalized(volume.filled_hu()), device), volume.geometry, geometry)
+    if volume.valid.all():
+        return image, _inside(volume.geometry, geometry, image)
+    valid = resampled(as_tensor(volume.valid.astype(np.float32), device), volume.geometry, geometry)
+    return image, (valid > _WHOLLY_VALID).to(image.dtype) * _inside(volume.geometry, geometry, image)
+
+
+def _inside(source: Geometry, target: Geometry, like: Tensor) -> Tensor:
+    """1 where a voxel center of `target` lies within the image `source` (half a voxel more is allowed)."""
+    indices = mapped_indices(voxel_grid(target.shape_zyx, like), index_map(target, source))
+    upper = torch.tensor([n - 0.5 for n in source.shape_zyx], device=like.device).view(1, 3, 1, 1, 1)
+    return ((indices > -0.5) & (indices < upper)).all(dim=1, keepdim=True).to(like.dtype)
+
+
+def on_crop(fixed: Volume, moving: Volume, rigid: Matrix, crop: Box, reach_vox: Tensor, device: torch.device) -> PairGrid:
+    """The fixed image inside a box at its own voxels, and that part of the moving image that can be needed.
+
+    `reach_vox` (1, 3, d, h, w): the present displacement inside the box; the moving part covers where it leads
+    and `SPARE_MM` more.
+    """
+    geometry = fixed.geometry.cropped(crop)
+    to_moving = index_map(geometry, moving.geometry, rigid)
+    part = _reached(reach_vox, to_moving, moving.geometry)
+    offset = np.eye(4)
+    offset[:3, 3] = -part.x0, -part.y0, -part.z0
+    return PairGrid(
+        geometry,
+        *_cut(fixed, crop, device),
+        *_cut(moving, part, device),
+        offset @ to_moving,
+    )
+
+
+def _reached(reach_vox: Tensor, to_moving: Matrix, moving: Geometry) -> Box:
+    positions = mapped_indices(voxel_grid(tuple(reach_vox.shape[2:]), reach_vox) + reach_vox, to_moving)[0].flatten(1)
+    low, high = positions.amin(1).tolist(), positions.amax(1).tolist()
+    ranges = []
+    for axis, (n, spacing) in enumerate(zip(moving.shape_zyx, moving.spacing_zyx_mm, strict=True)):
+        spare = SPARE_MM / spacing
+        start = int(np.clip(np.floor(low[axis] - spare), 0, n - 2 if n > 1 else 0))
+        stop = int(np.clip(np.ceil(high[axis] + spare) + 1, min(start + 2, n), n))
+        ranges.append((start, stop))
+    (z0, z1), (y0, y1), (x0, x1) = ranges
+    return Box(x0, x1, y0, y1, z0, z1)
+
+
+def _cut(volume: Volume, box: Box, device: torch.device) -> tuple[Tensor, Tensor]:
+    hu, valid = volume.hu[box.slices_zyx], volume.valid[box.slices_zyx]
+    part = Volume(hu, volume.geometry.cropped(box), valid)
+    return as_tensor(normalized(part.filled_hu()), device), as_tensor(valid.astype(np.float32), device)

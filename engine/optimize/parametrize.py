@@ -1,0 +1,75 @@
+"""What a refinement changes: a grid of control points, or a copy of a network's weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+_FIELD_LEARNING_RATE = 0.3
+_NETWORK_LEARNING_RATE = 3e-4
+
+
+class Parametrization(Protocol):
+    """Numbers that stand for a residual displacement."""
+
+    learning_rate: float
+
+    def parameters(self) -> list[Tensor]:
+        """The tensors that Adam changes."""
+
+    def residual(self) -> Tensor:
+        """The residual displacement (1, 3, D, H, W) in voxels that they stand for."""
+
+
+class ControlGrid:
+    """Displacements on every `stride`-th voxel, smoothed by two 3³ means and interpolated linearly in between.
+
+    One unit is one control cell, so that a step means the same motion at every resolution.
+    """
+
+    learning_rate = _FIELD_LEARNING_RATE
+
+    def __init__(
+        self, shape_zyx: tuple[int, ...], stride: int, device: torch.device, start: Tensor | None = None
+    ) -> None:
+        """`start`: a residual (voxels) that the control points add to."""
+        self._shape, self._stride, self._start = list(shape_zyx), stride, start
+        cells = [max(2, -(-(n - 1) // stride) + 1) for n in shape_zyx]
+        self._control = torch.zeros((1, 3, *cells), device=device, requires_grad=True)
+
+    def parameters(self) -> list[Tensor]:
+        return [self._control]
+
+    def residual(self) -> Tensor:
+        smooth = self._control
+        for _ in range(2):
+            smooth = F.avg_pool3d(F.pad(smooth, (1,) * 6, mode="replicate"), 3, stride=1)
+        change = self._stride * F.interpolate(smooth, size=self._shape, mode="trilinear", align_corners=True)
+        return change if self._start is None else self._start + change
+
+
+class NetworkChange:
+    """What a network predicts now less what it predicted at the start: exactly zero before the first step.
+
+    The network is changed in place; give it a copy.
+    """
+
+    learning_rate = _NETWORK_LEARNING_RATE
+
+    def __init__(
+        self, network: nn.Module, moving: Tensor, fixed: Tensor, cut: Callable[[Tensor], Tensor] | None = None
+    ) -> None:
+        """`cut`: takes the padding off again where the images were padded."""
+        self._network, self._moving, self._fixed, self._cut = network, moving, fixed, cut
+        self._at_start = network(moving, fixed).detach()
+
+    def parameters(self) -> list[Tensor]:
+        return list(self._network.parameters())
+
+    def residual(self) -> Tensor:
+        change: Tensor = self._network(self._moving, self._fixed) - self._at_start
+        return change if self._cut is None else self._cut(change)

@@ -1,0 +1,289 @@
+"""The steps of the work on a case, as the window and the command line both run them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
+
+import numpy as np
+
+from engine.case import Case
+from engine.errors import DeviceError, InputError
+from engine.progress import Command, Job, Progress
+from engine.registration import Certificate, Registration, Step
+from engine.roi import Box
+from engine.runtime import Runtime
+from engine.shapes import HuArray, MaskArray, Matrix
+from engine.volume import PADDING_HU, Volume
+
+if TYPE_CHECKING:
+    import torch
+
+WAYS = ("field", "network")
+SCOPES = ("crop", "image")
+ALIGN_METHODS = ("rigid", "none")
+DEFAULT_MODEL = "general"
+
+
+@dataclass(frozen=True, slots=True)
+class AlignSettings:
+    """`method`: `rigid` by image content, `none`, or the path of a transform file whose linear part is taken."""
+
+    method: str = "rigid"
+
+
+@dataclass(frozen=True, slots=True)
+class GeneralSettings:
+    """`model`: a row of the models table, or `NAME=FILE.safetensors`."""
+
+    model: str = DEFAULT_MODEL
+
+
+@dataclass(frozen=True, slots=True)
+class IsoSettings:
+    """Image-specific optimisation. `weight`: λ of the roughness; none for the way's own rule."""
+
+    iterations: int = 100
+    by: str = "field"
+    similarity: str = "auto"
+    weight: float | None = None
+
+    def __post_init__(self) -> None:
+        _check(self.iterations, self.by, self.similarity, self.weight)
+
+
+@dataclass(frozen=True, slots=True)
+class RsoSettings:
+    """Region-specific optimisation of one box. `scope`: `crop`, or `image` as in the paper."""
+
+    box: Box
+    iterations: int = 400
+    by: str = "field"
+    scope: str = "crop"
+    similarity: str = "auto"
+    weight: float | None = None
+
+    def __post_init__(self) -> None:
+        _check(self.iterations, self.by, self.similarity, self.weight)
+        if self.scope not in SCOPES:
+            raise InputError(f"Expected a scope among {', '.join(SCOPES)}, got {self.scope!r}.")
+
+
+Settings = AlignSettings | GeneralSettings | IsoSettings | RsoSettings
+
+SIMILARITIES = ("auto", "mse", "lncc", "mind")
+
+
+def _check(iterations: int, by: str, similarity: str, weight: float | None) -> None:
+    if iterations < 1:
+        raise InputError(f"Expected at least one iteration, got {iterations}.")
+    if by not in WAYS:
+        raise InputError(f"Expected refinement by {' or '.join(WAYS)}, got {by!r}.")
+    if similarity not in SIMILARITIES:
+        raise InputError(f"Expected a similarity among {', '.join(SIMILARITIES)}, got {similarity!r}.")
+    if weight is not None and not weight >= 0:
+        raise InputError(f"Expected a smoothness weight of zero or more, got {weight}.")
+
+
+@dataclass(frozen=True, slots=True)
+class _Result:
+    """What a step changed in the registration, and what only the step itself knows of its figures."""
+
+    changes: dict[str, Any]
+    name: str
+    iterations: int
+    notes: tuple[str, ...] = ()
+    box: Box | None = None
+    box_rmse_hu_before: float | None = None
+    box_rmse_hu_after: float | None = None
+    certificate: Certificate | None = None
+
+
+def run_step(case: Case, settings: Settings, runtime: Runtime | None = None, preview: bool = False) -> Job[Registration]:
+    """Run one step on the case's current state; returns the new registration with the step on record.
+
+    The case itself is not changed: `case.after(result)` is. Reports carry previews only when asked for.
+
+    Raises:
+        InputError: the settings do not fit the case.
+        DeviceError: the device is absent or out of memory.
+    """
+    runtime = runtime or Runtime()
+    started = time.monotonic()
+    try:
+        device = runtime.torch_device()
+        result = yield from _job(case, settings, runtime, device, preview)
+    except RuntimeError as error:
+        if "out of memory" in str(error):
+            raise DeviceError("The device has no memory left; choose a smaller box, or --device cpu.") from error
+        raise
+    seconds = time.monotonic() - started
+    yield Progress(result.name, 1, 1, note="measuring")
+    return _recorded(case, settings, result, seconds)
+
+
+def _job(
+    case: Case, settings: Settings, runtime: Runtime, device: torch.device, preview: bool
+) -> Generator[Progress, Command | None, _Result]:
+    if isinstance(settings, AlignSettings):
+        return (yield from _align(case, settings, runtime))
+    if isinstance(settings, GeneralSettings):
+        return (yield from _general(case, settings, device))
+    if isinstance(settings, IsoSettings):
+        return (yield from _iso(case, settings, device, preview))
+    return (yield from _rso(case, settings, device, preview))
+
+
+def _align(case: Case, settings: AlignSettings, runtime: Runtime) -> Job[_Result]:
+    rigid: Matrix = np.eye(4)
+    if settings.method == "rigid":
+        from engine.optimize.align import rigid_alignment
+
+        rigid = yield from rigid_alignment(case.fixed, case.moving, runtime.thread_count)
+    elif settings.method != "none":
+        from engine.io.transforms import read_transform, rigid_matrix
+
+        rigid = rigid_matrix(read_transform(Path(settings.method)))
+    still = Registration.identity(case.fixed.geometry).displacement_vox
+    changes = {"rigid": rigid, "displacement_vox": still, "model": None, "weights": None}
+    return _Result(changes, "align", 0)
+
+
+def _general(case: Case, settings: GeneralSettings, device: torch.device) -> Job[_Result]:
+    from engine.optimize.general import general_displacement
+    from engine.optimize.iso import fold_notes
+
+    rigid = case.current.rigid
+    displacement, folded = yield from general_displacement(settings.model, case.fixed, case.moving, rigid, device)
+    changes = {"displacement_vox": displacement, "model": settings.model, "weights": None}
+    return _Result(changes, "general", 1, fold_notes(folded))
+
+
+def _iso(case: Case, settings: IsoSettings, device: torch.device, preview: bool) -> Job[_Result]:
+    from engine.optimize.iso import iso_by_field, iso_by_network
+
+    similarity = _similarity(case, settings.by, settings.similarity)
+    arguments = (case.fixed, case.moving, case.current, settings.iterations, similarity, settings.weight, device, preview)
+    model = case.current.model or DEFAULT_MODEL
+    if settings.by == "network":
+        refined = yield from iso_by_network(model, *arguments)
+    else:
+        refined = yield from iso_by_field(*arguments)
+    changes: dict[str, Any] = {"displacement_vox": refined.displacement_vox}
+    if settings.by == "network":
+        changes |= {"model": model, "weights": refined.weights}
+    return _Result(changes, "iso", refined.iterations, refined.notes)
+
+
+def _rso(case: Case, settings: RsoSettings, device: torch.device, preview: bool) -> Job[_Result]:
+    from engine.optimize.rso import RegionalSettings, rso
+
+    number = 1 + sum(step.name.startswith("rso") for step in case.current.steps)
+    regional_settings = RegionalSettings(
+        settings.box,
+        settings.iterations,
+        settings.by,
+        settings.scope,
+        _similarity(case, settings.by, settings.similarity),
+        settings.weight,
+        case.current.model or DEFAULT_MODEL,
+        f"rso {number}",
+    )
+    regional = yield from rso(case.fixed, case.moving, case.current, regional_settings, device, preview)
+    return _Result(
+        {"displacement_vox": regional.displacement_vox},
+        regional_settings.stage,
+        regional.iterations,
+        regional.notes,
+        settings.box,
+        regional.box_rmse_hu_before,
+        regional.box_rmse_hu_after,
+        regional.certificate,
+    )
+
+
+def _similarity(case: Case, by: str, wanted: str) -> str:
+    """Squared differences for a network on two CTs, as in the paper; local correlation otherwise."""
+    if wanted != "auto":
+        return wanted
+    both_ct = case.fixed.modality == case.moving.modality == "CT"
+    return "mse" if by == "network" and both_ct else "lncc"
+
+
+def _recorded(case: Case, settings: Settings, result: _Result, seconds: float) -> Registration:
+    history: dict[str, Any] = {"steps": ()} if isinstance(settings, AlignSettings) else {}
+    changed = replace(case.current, **history, **result.changes)
+    figures = measured(case, changed)
+    return changed.after(
+        Step(
+            name=result.name,
+            settings=_plain(settings),
+            iterations=result.iterations,
+            seconds=seconds,
+            rmse_hu=figures.rmse_hu,
+            folding_percent=figures.folding_percent,
+            min_jacobian=figures.min_jacobian,
+            roughness=figures.roughness,
+            box=result.box,
+            box_rmse_hu_before=result.box_rmse_hu_before,
+            box_rmse_hu_after=result.box_rmse_hu_after,
+            certificate=result.certificate,
+            notes=result.notes,
+        )
+    )
+
+
+def _plain(settings: Settings) -> dict[str, Any]:
+    """Settings as JSON values; a transform's path is left out, it may name a patient."""
+    values = asdict(settings)
+    if isinstance(settings, AlignSettings) and settings.method not in ALIGN_METHODS:
+        values["method"] = "file"
+    if isinstance(settings, RsoSettings):
+        values["box"] = str(settings.box)
+    return values
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """RMSE in HU over voxels that both scanners saw; folding, determinant and roughness over the patient's body."""
+
+    rmse_hu: float
+    folding_percent: float
+    min_jacobian: float
+    roughness: float
+
+
+def measured(case: Case, registration: Registration) -> Figures:
+    """The figures of a registration."""
+    from engine.metrics import field_figures, rmse_hu
+
+    warped = warped_hu(case, registration)
+    seen = case.fixed.valid & (warped > PADDING_HU)
+    field = field_figures(registration.displacement_vox, body_of(case.fixed))
+    return Figures(rmse_hu(case.fixed.hu, warped, seen), field.folding_percent, field.min_jacobian, field.roughness)
+
+
+_BODIES: WeakKeyDictionary[Volume, MaskArray] = WeakKeyDictionary()
+
+
+def body_of(volume: Volume) -> MaskArray:
+    """Where the patient is, (Z, Y, X); worked out once for each volume."""
+    from engine.preprocess import body_mask
+
+    if volume not in _BODIES:
+        _BODIES[volume] = body_mask(volume)
+    return _BODIES[volume]
+
+
+def warped_hu(case: Case, registration: Registration | None = None) -> HuArray:
+    """moving(T(x)) in HU on the fixed grid, interpolated once from the moving image; -2048 where nothing was seen.
+
+    `registration`: the case's current one if none is given.
+    """
+    from engine.spatial.volume_warp import warped_volume
+
+    return warped_volume(case.moving, registration or case.current)
