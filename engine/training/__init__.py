@@ -1,0 +1,1 @@
+"""Training of networks on pairs whose true displacement is known."""
