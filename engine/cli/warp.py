@@ -1,0 +1,25 @@
+"""`regard warp`: an image or labels through a transform onto the fixed grid."""
+
+from __future__ import annotations
+
+import argparse
+
+import numpy as np
+
+from engine.cli.evaluate import resampled_hu, resampled_labels
+from engine.cli.inputs import named
+from engine.io.images import read_labels, read_volume, to_sitk_image, write_image
+from engine.io.transforms import read_transform
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Run the command."""
+    like = named("--like", lambda: read_volume(arguments.like)).geometry
+    transform = named("TRANSFORM", lambda: read_transform(arguments.transform))
+    if arguments.labels:
+        labels, geometry = named("MOVING", lambda: read_labels(arguments.moving))
+        write_image(arguments.out, resampled_labels(to_sitk_image(labels, geometry), transform, like), like)
+        return
+    moving = named("MOVING", lambda: read_volume(arguments.moving))
+    warped = resampled_hu(moving, transform, like)
+    write_image(arguments.out, np.clip(np.rint(warped), -32768, 32767).astype(np.int16), like)
