@@ -59,7 +59,8 @@ class Geometry:
 
     def index_from_point(self) -> Matrix:
         """Inverse of `point_from_index`."""
-        return np.linalg.inv(self.point_from_index())
+        inverse: Matrix = np.linalg.inv(self.point_from_index()).astype(np.float64)
+        return inverse
 
     def points(self, index_xyz: ArrayLike) -> PointArray:
         """Points in mm of continuous indices (N, 3)."""
@@ -71,7 +72,8 @@ class Geometry:
 
     def center_xyz_mm(self) -> PointArray:
         """The middle of the grid, a point (3,)."""
-        return self.points([(np.asarray(self.size_xyz) - 1) / 2])[0]
+        center: PointArray = self.points([(np.asarray(self.size_xyz) - 1) / 2])[0]
+        return center
 
     def cropped(self, box: Box) -> Geometry:
         """The part of this grid inside a box."""

@@ -40,7 +40,7 @@ class Distances:
 
 @dataclass(frozen=True, slots=True)
 class Overlap:
-    """Agreement of two masks: Dice (0 to 1), 95th percentile of the Hausdorff distance and mean distance, both in mm."""
+    """Agreement of two masks: Dice (0 to 1), 95th percentile of the surface distances and their mean, in mm."""
 
     dice: float
     hd95_mm: float

@@ -61,7 +61,8 @@ def _slice(volume: HuArray, axis: int, index: int) -> HuArray:
 
 def _gray(hu: HuArray, window: tuple[float, float]) -> Picture:
     level = np.clip((hu - window[0]) / (window[1] - window[0]), 0.0, 1.0)
-    return np.repeat((255.0 * level).astype(np.uint8)[..., None], 3, axis=2)
+    gray: Picture = np.repeat((255.0 * level).astype(np.uint8)[..., None], 3, axis=2)
+    return gray
 
 
 def _signed(hu: HuArray, window: tuple[float, float]) -> Picture:
@@ -69,7 +70,8 @@ def _signed(hu: HuArray, window: tuple[float, float]) -> Picture:
     up = np.clip(hu / window[1], 0.0, 1.0)[..., None]
     down = np.clip(hu / window[0], 0.0, 1.0)[..., None]
     color = up * np.array([255.0, 160.0, 40.0]) + down * np.array([60.0, 150.0, 255.0])
-    return color.astype(np.uint8)
+    picture: Picture = color.astype(np.uint8)
+    return picture
 
 
 def _outlined(picture: Picture, ranges: list[tuple[int, int]] | None) -> Picture:
@@ -87,7 +89,7 @@ def _scaled(picture: Picture, spacing_mm: list[float], head_up: bool) -> Picture
         np.minimum((np.arange(round(n * s / fine)) * fine / s).astype(int), n - 1)
         for n, s in zip(picture.shape[:2], spacing_mm, strict=True)
     )
-    scaled = picture[rows][:, columns]
+    scaled: Picture = picture[rows][:, columns]
     return scaled[::-1] if head_up else scaled
 
 

@@ -23,7 +23,9 @@ class Box:
 
     def __post_init__(self) -> None:
         if self.x1 <= self.x0 or self.y1 <= self.y0 or self.z1 <= self.z0:
-            raise InputError(f"Expected a box that holds a voxel, got {self}; each range is start:end with end > start.")
+            raise InputError(
+                f"Expected a box that holds a voxel, got {self}; each range is start:end with end > start."
+            )
 
     def __str__(self) -> str:
         return f"{self.x0}:{self.x1},{self.y0}:{self.y1},{self.z0}:{self.z1}"
@@ -83,4 +85,3 @@ class Box:
             self.z0 - outer.z0,
             self.z1 - outer.z0,
         )
-

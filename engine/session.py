@@ -103,7 +103,9 @@ class _Result:
     certificate: Certificate | None = None
 
 
-def run_step(case: Case, settings: Settings, runtime: Runtime | None = None, preview: bool = False) -> Job[Registration]:
+def run_step(
+    case: Case, settings: Settings, runtime: Runtime | None = None, preview: bool = False
+) -> Job[Registration]:
     """Run one step on the case's current state; returns the new registration with the step on record.
 
     The case itself is not changed: `case.after(result)` is. Reports carry previews only when asked for.
@@ -116,7 +118,7 @@ def run_step(case: Case, settings: Settings, runtime: Runtime | None = None, pre
     started = time.monotonic()
     try:
         device = runtime.torch_device()
-        result = yield from _job(case, settings, runtime, device, preview)
+        result = yield from _job(case, settings, device, preview)
     except RuntimeError as error:
         if "out of memory" in str(error):
             raise DeviceError("The device has no memory left; choose a smaller box, or --device cpu.") from error
@@ -127,10 +129,10 @@ def run_step(case: Case, settings: Settings, runtime: Runtime | None = None, pre
 
 
 def _job(
-    case: Case, settings: Settings, runtime: Runtime, device: torch.device, preview: bool
+    case: Case, settings: Settings, device: torch.device, preview: bool
 ) -> Generator[Progress, Command | None, _Result]:
     if isinstance(settings, AlignSettings):
-        return (yield from _align(case, settings, runtime))
+        return (yield from _align(case, settings))
     if isinstance(settings, GeneralSettings):
         return (yield from _general(case, settings, device))
     if isinstance(settings, IsoSettings):
@@ -138,12 +140,12 @@ def _job(
     return (yield from _rso(case, settings, device, preview))
 
 
-def _align(case: Case, settings: AlignSettings, runtime: Runtime) -> Job[_Result]:
+def _align(case: Case, settings: AlignSettings) -> Job[_Result]:
     rigid: Matrix = np.eye(4)
     if settings.method == "rigid":
         from engine.optimize.align import rigid_alignment
 
-        rigid = yield from rigid_alignment(case.fixed, case.moving, runtime.thread_count)
+        rigid = yield from rigid_alignment(case.fixed, case.moving)
     elif settings.method != "none":
         from engine.io.transforms import read_transform, rigid_matrix
 
@@ -167,7 +169,16 @@ def _iso(case: Case, settings: IsoSettings, device: torch.device, preview: bool)
     from engine.optimize.iso import iso_by_field, iso_by_network
 
     similarity = _similarity(case, settings.by, settings.similarity)
-    arguments = (case.fixed, case.moving, case.current, settings.iterations, similarity, settings.weight, device, preview)
+    arguments = (
+        case.fixed,
+        case.moving,
+        case.current,
+        settings.iterations,
+        similarity,
+        settings.weight,
+        device,
+        preview,
+    )
     model = case.current.model or DEFAULT_MODEL
     if settings.by == "network":
         refined = yield from iso_by_network(model, *arguments)

@@ -34,7 +34,9 @@ class Volume:
         if self.hu.shape != self.geometry.shape_zyx or self.valid.shape != self.geometry.shape_zyx:
             raise InputError(f"Expected voxels of shape {self.geometry.shape_zyx}, got {self.hu.shape}.")
         if not np.isfinite(self.hu).all():
-            raise InputError("The image holds values that are not numbers (NaN or infinite); export it again without them.")
+            raise InputError(
+                "The image holds values that are not numbers (NaN or infinite); export it again without them."
+            )
         self.hu.flags.writeable = False
         self.valid.flags.writeable = False
 
@@ -45,7 +47,8 @@ class Volume:
 
 def normalized(hu: HuArray) -> HuArray:
     """(HU + 1000) / 2000, limited to [-0.05, 2] so that metal does not dominate (Bai et al. 2022)."""
-    return np.clip((hu + np.float32(1000)) / np.float32(2000), np.float32(-0.05), np.float32(2.0))
+    values: HuArray = np.clip((hu + np.float32(1000)) / np.float32(2000), np.float32(-0.05), np.float32(2.0))
+    return values
 
 
 def hu_from_normalized_rmse(mse: float) -> float:

@@ -12,7 +12,7 @@ _CAP_HU = 400.0
 
 
 def worst_box(fixed_hu: HuArray, warped_hu: HuArray, counted: MaskArray, size_zyx: tuple[int, int, int]) -> Box:
-    """The box of a size, inside the grid, whose mean squared difference (capped at 400 HU) over `counted` is largest."""
+    """The box of a size inside the grid with the largest mean squared difference (capped at 400 HU) over `counted`."""
     shape = fixed_hu.shape
     size = [min(wanted, n) for wanted, n in zip(size_zyx, shape, strict=True)]
     difference = np.where(counted, np.clip(fixed_hu - warped_hu, -_CAP_HU, _CAP_HU), np.float32(0))

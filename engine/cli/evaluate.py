@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from engine.cli.inputs import named, opened_case, read_case
 from engine.errors import InputError
@@ -20,7 +21,7 @@ from engine.io.points import read_points
 from engine.io.transforms import read_transform, to_sitk_transform
 from engine.metrics import field_figures, overlap, rmse_hu, target_registration_error
 from engine.session import body_of
-from engine.shapes import DisplacementArray, MaskArray, PointArray
+from engine.shapes import DisplacementArray, HuArray, MaskArray, PointArray
 from engine.volume import PADDING_HU, Volume
 
 if TYPE_CHECKING:
@@ -52,9 +53,7 @@ def _transforms(path: str, fixed: Geometry) -> list[tuple[str, sitk.Transform]]:
     return [(state.steps[-1].name, to_sitk_transform(state)) for state in states if state.steps]
 
 
-def _points(
-    arguments: argparse.Namespace, fixed: Geometry, moving: Geometry
-) -> tuple[PointArray, PointArray] | None:
+def _points(arguments: argparse.Namespace, fixed: Geometry, moving: Geometry) -> tuple[PointArray, PointArray] | None:
     if not arguments.points:
         return None
     fixed_path, moving_path = arguments.points
@@ -111,26 +110,29 @@ def _total_displacement(transform: sitk.Transform, geometry: Geometry) -> Displa
     return displacement_vox_from_mm(sitk.GetArrayViewFromImage(field), geometry)
 
 
-def resampled_hu(moving: Volume, transform: sitk.Transform, like: Geometry) -> np.ndarray[Any, np.dtype[np.float32]]:
+def resampled_hu(moving: Volume, transform: sitk.Transform, like: Geometry) -> HuArray:
     """The moving image on a grid, linear, `PADDING_HU` outside and where it is invalid."""
     import SimpleITK as sitk
 
     reference = to_sitk_image(np.zeros(like.shape_zyx, np.uint8), like)
     image = to_sitk_image(np.array(moving.hu), moving.geometry)
-    warped = sitk.GetArrayFromImage(sitk.Resample(image, reference, transform, sitk.sitkLinear, PADDING_HU))
+    warped: HuArray = sitk.GetArrayFromImage(sitk.Resample(image, reference, transform, sitk.sitkLinear, PADDING_HU))
     if not moving.valid.all():
         valid = to_sitk_image(moving.valid.astype(np.float32), moving.geometry)
         seen = sitk.GetArrayViewFromImage(sitk.Resample(valid, reference, transform, sitk.sitkLinear, 0.0))
-        warped = np.where(seen > 0.999, warped, np.float32(PADDING_HU))
+        warped[seen <= 0.999] = PADDING_HU
     return warped
 
 
-def resampled_labels(labels: sitk.Image, transform: sitk.Transform, like: Geometry) -> np.ndarray[Any, Any]:
+def resampled_labels(labels: sitk.Image, transform: sitk.Transform, like: Geometry) -> NDArray[Any]:
     """Labels on a grid, nearest neighbor, 0 outside."""
     import SimpleITK as sitk
 
     reference = to_sitk_image(np.zeros(like.shape_zyx, np.uint8), like)
-    return sitk.GetArrayFromImage(sitk.Resample(labels, reference, transform, sitk.sitkNearestNeighbor, 0))
+    warped: NDArray[Any] = sitk.GetArrayFromImage(
+        sitk.Resample(labels, reference, transform, sitk.sitkNearestNeighbor, 0)
+    )
+    return warped
 
 
 def _lines(figures: dict[str, Any]) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from functools import partial
 
 from engine import __version__
 from engine.case import Case
@@ -19,12 +20,12 @@ from engine.session import AlignSettings, GeneralSettings, IsoSettings, RsoSetti
 def run(arguments: argparse.Namespace) -> None:
     """Run the command."""
     runtime = runtime_of(arguments)
-    boxes = [named("--box", lambda text=text: Box.parse(text)) for text in arguments.box]
+    boxes = [named("--box", partial(Box.parse, text)) for text in arguments.box]
     steps = planned_steps(arguments, boxes)
     refuse_occupied(arguments.out, arguments.force)
     case = read_case(arguments.fixed, arguments.moving)
     for box in boxes:
-        named("--box", lambda box=box: box.checked(case.fixed.geometry.shape_zyx))
+        named("--box", partial(box.checked, case.fixed.geometry.shape_zyx))
     for settings in steps:
         case = run_and_tell(case, settings, runtime)
     write_case_results(case, arguments.out, runtime, arguments.force)
@@ -47,5 +48,10 @@ def planned_steps(arguments: argparse.Namespace, boxes: list[Box]) -> list[Setti
 
 def write_case_results(case: Case, folder: str, runtime: Runtime, force: bool) -> None:
     """The folder of results, with what it was computed on."""
-    info = {"regard": __version__, "device": runtime.torch_device().type, "seed": runtime.seed, "threads": runtime.thread_count}
+    info = {
+        "regard": __version__,
+        "device": runtime.torch_device().type,
+        "seed": runtime.seed,
+        "threads": runtime.thread_count,
+    }
     write_results(case, folder, info, warped_hu(case), force)

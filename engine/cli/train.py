@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +31,7 @@ def run(arguments: argparse.Namespace) -> None:
     runtime = runtime_of(arguments)
     device = runtime.torch_device()
     spacing_mm = MODELS[arguments.model].spacing_mm
-    real = [named("--data", lambda path=path: _working_image(path, spacing_mm)) for path in arguments.data]
+    real = [named("--data", partial(_working_image, path, spacing_mm)) for path in arguments.data]
     phantoms = [
         normalized(random_thorax(np.random.default_rng([runtime.seed, number]), _PHANTOM_SHAPE_ZYX, spacing_mm))
         for number in range(arguments.phantoms)

@@ -38,7 +38,7 @@ def lncc(fixed: Tensor, mask: Tensor, weight: Tensor, radius: int = LNCC_RADIUS)
     windows = _FixedWindows(fixed, mask, weight, 2 * radius + 1)
 
     def dissimilarity(warped: Tensor) -> Tensor:
-        loss: Tensor = _LocalCorrelationLoss.apply(warped, windows)
+        loss: Tensor = _LocalCorrelationLoss.apply(warped, windows)  # type: ignore[no-untyped-call]
         return loss
 
     return dissimilarity
@@ -80,7 +80,9 @@ class _LocalCorrelationLoss(torch.autograd.Function):
         by_covariance = scale * 2.0 * covariance / (variance * windows.variance)
         by_variance = -by_covariance * covariance / (2.0 * variance)
         by_mean = -by_covariance * windows.mean - 2.0 * by_variance * mean
-        constant, linear, crossed = box_sum(torch.cat([by_mean, by_variance, by_covariance], 1), windows.size).split(1, 1)
+        constant, linear, crossed = box_sum(torch.cat([by_mean, by_variance, by_covariance], 1), windows.size).split(
+            1, 1
+        )
         return windows.mask * (constant + 2.0 * masked * linear + windows.fixed * crossed), None
 
 

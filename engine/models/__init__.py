@@ -48,8 +48,12 @@ def _stable_unet() -> nn.Module:
 
 
 MODELS: dict[str, Model] = {
-    "general": Model("coarse-to-fine matching network, thorax CT and cone-beam CT", _pyramid, "general.safetensors", 2.7),
-    "unet-stable": Model("U-Net of Bai et al. 2022 with a head that starts at zero; train it first", _stable_unet, None, 2.7),
+    "general": Model(
+        "coarse-to-fine matching network, thorax CT and cone-beam CT", _pyramid, "general.safetensors", 2.7
+    ),
+    "unet-stable": Model(
+        "U-Net of Bai et al. 2022 with a head that starts at zero; train it first", _stable_unet, None, 2.7
+    ),
     "unet-paper": Model("U-Net of Bai et al. 2022 to the letter; train it first", _paper_unet, None, 2.7),
 }
 
@@ -64,7 +68,9 @@ def find_model(name: str) -> tuple[Model, Path | None]:
 
     row_name, _, file = name.partition("=")
     if row_name not in MODELS:
-        raise InputError(f"Expected a model among {', '.join(MODELS)}, got {row_name!r}; `regard models` describes them.")
+        raise InputError(
+            f"Expected a model among {', '.join(MODELS)}, got {row_name!r}; `regard models` describes them."
+        )
     row = MODELS[row_name]
     if file:
         return row, Path(file)

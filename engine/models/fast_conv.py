@@ -17,7 +17,7 @@ class FastConv3d(nn.Conv3d):
     """`nn.Conv3d` with zero padding; equal to it but for rounding."""
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002  torch's own name
-        if not self._takes_plain_path(input):
+        if isinstance(self.padding, str) or not self._takes_plain_path(input):
             return super().forward(input)
         if torch.is_grad_enabled():
             return super().forward(input.expand(2, *input.shape[1:]))[:1]
@@ -34,7 +34,6 @@ class FastConv3d(nn.Conv3d):
             and images[0, ..., 0].numel() <= _PLAIN_PATH_UP_TO
             and torch.backends.mkldnn.is_available()
             and not torch.is_autocast_enabled("cpu")
-            and not isinstance(self.padding, str)
         )
 
 

@@ -37,7 +37,7 @@ class MatchingPyramid(nn.Module):
             for radius, channels in zip(CORRELATION_RADII, ENCODER_CHANNELS, strict=True)
         )
         self.sharpness = nn.Parameter(torch.full((len(ENCODER_CHANNELS),), 10.0))
-        self.to(memory_format=torch.channels_last_3d)
+        self.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
 
     def forward(self, moving: Tensor, fixed: Tensor) -> Tensor:
         """Displacement (B, 3, D, H, W) in voxels of the input grid."""
@@ -71,7 +71,7 @@ class MatchingPyramid(nn.Module):
 
 def correlation(moving: Tensor, fixed: Tensor, radius: int) -> Tensor:
     """Cosine similarity of each fixed feature with the moving features within ±radius voxels, (B, (2r+1)³, D, H, W)."""
-    matches: Tensor = _ShiftedProducts.apply(
+    matches: Tensor = _ShiftedProducts.apply(  # type: ignore[no-untyped-call]
         F.normalize(moving, dim=1).contiguous(), F.normalize(fixed, dim=1).contiguous(), radius
     )
     return matches

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
@@ -22,6 +23,8 @@ def load_weights(network: nn.Module, path: Path) -> None:
     try:
         network.load_state_dict(load_file(path))
     except FileNotFoundError:
-        raise InputError(f"Expected weights in {path.name}, found no such file; train the model or install Regard again.") from None
-    except (OSError, RuntimeError, ValueError) as error:
+        raise InputError(
+            f"Expected weights in {path.name}, found no such file; train the model or install Regard again."
+        ) from None
+    except (OSError, RuntimeError, ValueError, SafetensorError) as error:
         raise InputError(f"{path.name} does not hold weights of this network; train the model again.") from error

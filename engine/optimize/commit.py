@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,11 +34,13 @@ def commit(
     crop: Box,
     weight: NDArray[np.float32],
     corrected: Callable[[float], DisplacementArray],
+    allowed: Box,
+    spacing_zyx_mm: tuple[float, float, float],
 ) -> Committed:
     """Write `corrected(share)` (u inside `crop` with that share of the correction) where `weight` > 0.
 
-    The share is 1, or the largest found by bisection that adds no voxel with det ≤ 0 and leaves the smallest
-    determinant above 0.05 or no lower than it was; 0 always qualifies.
+    The share is 1, or the largest found by bisection that adds no voxel with det ≤ 0, leaves the smallest determinant
+    above 0.05 or no lower than it was, and keeps the seam of `allowed` (box and collar) smooth; 0 always qualifies.
     """
     context = crop.grown(1, (present.shape[1], present.shape[2], present.shape[3]))
     before = np.array(present[(slice(None), *context.slices_zyx)])
@@ -49,7 +52,15 @@ def commit(
         part[inside] = np.where(weight > 0, corrected(share), part[inside])
         return part
 
-    share, part = _largest_share(written, determinant)
+    seam = allowed.inside(context)
+    size = (present.shape[1], present.shape[2], present.shape[3])
+    inner_faces = _inner_faces(allowed, size)
+
+    def acceptable(part: DisplacementArray) -> bool:
+        jump = seam_gradient_jump(before, part, seam, inner_faces, spacing_zyx_mm)
+        return jump <= LARGEST_SEAM_JUMP and _adds_no_fold(jacobian_determinant(part), determinant)
+
+    share, part = _largest_share(written, acceptable)
     if share == 0.0:
         return Committed(present, 0.0)
     result = np.array(present)
@@ -58,23 +69,23 @@ def commit(
 
 
 def _largest_share(
-    written: Callable[[float], DisplacementArray], before: NDArray[np.float32]
+    written: Callable[[float], DisplacementArray], acceptable: Callable[[DisplacementArray], bool]
 ) -> tuple[float, DisplacementArray]:
     part = written(1.0)
-    if _acceptable(jacobian_determinant(part), before):
+    if acceptable(part):
         return 1.0, part
     low, high, kept = 0.0, 1.0, part
     for _ in range(_HALVINGS):
         middle = 0.5 * (low + high)
         part = written(middle)
-        if _acceptable(jacobian_determinant(part), before):
+        if acceptable(part):
             low, kept = middle, part
         else:
             high = middle
     return low, kept
 
 
-def _acceptable(after: NDArray[np.float32], before: NDArray[np.float32]) -> bool:
+def _adds_no_fold(after: NDArray[np.float32], before: NDArray[np.float32]) -> bool:
     new_fold = bool(np.any((after <= 0) & (before > 0)))
     least = float(after.min())
     return not new_fold and (least > LEAST_DETERMINANT or least >= float(before.min()))
@@ -92,7 +103,8 @@ def certify(
     """Measure the contract on two displacements: `allowed` is box and collar."""
     outside = _change_outside_mm(before, after, allowed, spacing_zyx_mm)
     new_folds = int(np.count_nonzero((jacobian_determinant(after) <= 0) & (jacobian_determinant(before) > 0)))
-    jump = seam_gradient_jump(before, after, allowed, spacing_zyx_mm)
+    faces = _inner_faces(allowed, (before.shape[1], before.shape[2], before.shape[3]))
+    jump = seam_gradient_jump(before, after, allowed, faces, spacing_zyx_mm)
     grew = error_after > error_before
     passed = outside == 0.0 and new_folds == 0 and jump <= LARGEST_SEAM_JUMP and not grew
     return Certificate(outside, new_folds, jump, grew, passed, share)
@@ -115,20 +127,34 @@ def _change_outside_mm(
     return largest
 
 
+Face = tuple[int, int]
+"""Axis (0 = z) and side (0 = start, 1 = end) of a box."""
+
+
+def _inner_faces(allowed: Box, shape_zyx: tuple[int, int, int]) -> list[Face]:
+    """The faces of a box that do not lie on a face of the image."""
+    ends = [((axis, 0), start > 0) for axis, (start, _) in enumerate(allowed.ranges_zyx)]
+    ends += [((axis, 1), stop < shape_zyx[axis]) for axis, (_, stop) in enumerate(allowed.ranges_zyx)]
+    return [face for face, inner in ends if inner]
+
+
 def seam_gradient_jump(
-    before: DisplacementArray, after: DisplacementArray, allowed: Box, spacing_zyx_mm: tuple[float, float, float]
+    before: DisplacementArray,
+    after: DisplacementArray,
+    allowed: Box,
+    faces: list[Face],
+    spacing_zyx_mm: tuple[float, float, float],
 ) -> float:
-    """Largest slope (mm per mm) with which the change starts at the faces of `allowed` that lie inside the image.
+    """Largest slope (mm per mm) with which the change starts at the given faces of `allowed`.
 
     Outside the change is zero, so this slope is the jump of the first derivative across the seam.
     """
     largest = 0.0
     spacing = np.asarray(spacing_zyx_mm).reshape(3, 1, 1)
-    for axis, ((start, stop), size) in enumerate(zip(allowed.ranges_zyx, before.shape[1:], strict=True)):
-        for face, step in ((start, 1), (stop - 1, -1)):
-            if face in (0, size - 1):
-                continue
-            largest = max(largest, _slope_at(before, after, allowed, axis, face, step, spacing) / spacing_zyx_mm[axis])
+    for axis, side in faces:
+        start, stop = allowed.ranges_zyx[axis]
+        face, step = (stop - 1, -1) if side else (start, 1)
+        largest = max(largest, _slope_at(before, after, allowed, axis, face, step, spacing) / spacing_zyx_mm[axis])
     return largest
 
 
@@ -144,10 +170,12 @@ def _slope_at(
     """Largest difference in mm between the change at a face and one voxel further in, or one voxel further out."""
     layers = []
     for position in (face - step, face, face + step):
+        if not 0 <= position < before.shape[axis + 1]:
+            continue
         slices = list(allowed.slices_zyx)
         slices[axis] = slice(position, position + 1)
         index = (slice(None), *slices)
         difference = (after[index].astype(np.float64) - before[index]).squeeze(axis + 1)
         layers.append(difference * spacing)
-    steps = [np.sqrt(((b - a) ** 2).sum(axis=0)).max() for a, b in zip(layers, layers[1:], strict=False)]
+    steps = [np.sqrt(((b - a) ** 2).sum(axis=0)).max() for a, b in pairwise(layers)]
     return float(max(steps))

@@ -23,7 +23,9 @@ from engine.volume import Volume
 
 FIELD_SMOOTHNESS = 0.4
 
-_LEVELS_MM = (5.4, 2.7)
+WORKING_SPACING_MM = 2.7
+"""Of the fine level; the coarse one is twice that. Images that are coarser themselves are not refined."""
+
 _CONTROL_STRIDE = 2
 _COARSE_SHARE = 0.5
 """Share of the iterations that goes to the coarse level."""
@@ -54,12 +56,17 @@ def iso_by_field(
     found: Tensor | None = None
     geometry: Geometry | None = None
     before = 0
-    for spacing_mm, count in zip(_LEVELS_MM, (coarse, iterations - coarse), strict=True):
+    finest_mm = working_spacing_mm(fixed)
+    for spacing_mm, count in ((2 * finest_mm, coarse), (finest_mm, iterations - coarse)):
         if count == 0:
             continue
         grid = at_spacing(fixed, moving, start.rigid, spacing_mm, device)
         base = on_grid(start, grid.geometry, device)
-        carried = torch.zeros_like(base) if found is None or geometry is None else resized_displacement(found, geometry, grid.geometry)
+        carried = (
+            torch.zeros_like(base)
+            if found is None or geometry is None
+            else resized_displacement(found, geometry, grid.geometry)
+        )
         problem = Problem(
             "iso",
             grid,
@@ -78,6 +85,11 @@ def iso_by_field(
         if outcome.stopped:
             break
     return _refined(found, geometry, start, before)
+
+
+def working_spacing_mm(fixed: Volume) -> float:
+    """Spacing of the grid on which a displacement of this image is optimised."""
+    return max(WORKING_SPACING_MM, min(fixed.geometry.spacing_xyz_mm))
 
 
 def _refined(found: Tensor | None, geometry: Geometry | None, start: Registration, iterations: int) -> Refined:

@@ -55,7 +55,7 @@ class PairGrid:
 def at_spacing(
     fixed: Volume, moving: Volume, rigid: Matrix, spacing_mm: float, device: torch.device, multiple_of: int = 1
 ) -> PairGrid:
-    """The whole pair at an isotropic working spacing, low-pass filtered; no finer than the fixed image in any axis."""
+    """The whole pair at an isotropic working spacing, low-pass filtered where voxels grow."""
     geometry = fixed.geometry.resampled((spacing_mm,) * 3, multiple_of)
     moving_geometry = moving.geometry.resampled((spacing_mm,) * 3)
     return PairGrid(
@@ -81,7 +81,9 @@ def _inside(source: Geometry, target: Geometry, like: Tensor) -> Tensor:
     return ((indices > -0.5) & (indices < upper)).all(dim=1, keepdim=True).to(like.dtype)
 
 
-def on_crop(fixed: Volume, moving: Volume, rigid: Matrix, crop: Box, reach_vox: Tensor, device: torch.device) -> PairGrid:
+def on_crop(
+    fixed: Volume, moving: Volume, rigid: Matrix, crop: Box, reach_vox: Tensor, device: torch.device
+) -> PairGrid:
     """The fixed image inside a box at its own voxels, and that part of the moving image that can be needed.
 
     `reach_vox` (1, 3, d, h, w): the present displacement inside the box; the moving part covers where it leads

@@ -1,8 +1,8 @@
 """Region-specific optimisation (RSO): one box, the rest of the field untouched to the bit.
 
 `crop` works on box and collar alone: a residual v, faded by a window w, is composed with the present field,
-u(x) = w v + u₀(x + w v). `image` is the paper's variant (Bai et al. 2022): the whole image is re-predicted with the loss
-in the box, and what it changed in box and collar is kept. Both end in the same guarded commit.
+u(x) = w v + u₀(x + w v). `image` is the paper's variant (Bai et al. 2022): the whole image is re-predicted with the
+loss in the box, and what it changed in box and collar is kept. Both end in the same guarded commit.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from engine.optimize.collar import COLLAR_VOX, collared, window, working_crop
 from engine.optimize.commit import certify, commit
 from engine.optimize.descent import Outcome, Problem, descend
 from engine.optimize.general import case_network, network_pair
-from engine.optimize.iso import FIELD_SMOOTHNESS, on_grid, whole_preview
+from engine.optimize.iso import FIELD_SMOOTHNESS, on_grid, whole_preview, working_spacing_mm
 from engine.optimize.pair_grid import PairGrid, at_spacing, on_crop
 from engine.optimize.parametrize import ControlGrid, NetworkChange, Parametrization
 from engine.progress import Job, Preview
@@ -32,7 +32,6 @@ from engine.volume import Volume, hu_from_normalized_rmse
 
 _NETWORK_MULTIPLE, _NETWORK_LEAST = 16, 48
 _CONTROL_STRIDES = (4, 2)
-_IMAGE_SPACING_MM = 2.7
 _REACH_VOX = 16
 """How far beyond the crop the present field is read."""
 
@@ -64,7 +63,7 @@ class RegionalSettings:
 
 
 def limited(residual: Tensor) -> Tensor:
-    """v with vectors longer than half the collar shortened to it, so that no ramp is steep enough to fold or to jump."""
+    """v with vectors longer than half the collar shortened to it, so that no ramp is too steep."""
     longest = 0.5 * COLLAR_VOX
     length = torch.sqrt((residual**2).sum(dim=1, keepdim=True) + 1e-12)
     return residual * torch.clamp(longest / length, max=1.0)
@@ -152,10 +151,21 @@ def _by_crop(
     return _Proposal(crop, corrected, outcome.iterations)
 
 
-def _crop_problem(crop: _Crop, settings: RegionalSettings, smoothness: float | None, step: int, preview: bool) -> Problem:
+def _crop_problem(
+    crop: _Crop, settings: RegionalSettings, smoothness: float | None, step: int, preview: bool
+) -> Problem:
     show = crop.preview if preview else None
     return Problem(
-        settings.stage, crop.grid, crop.total, crop.region, crop.fading, settings.similarity, smoothness, step, show, crop.unfaded
+        settings.stage,
+        crop.grid,
+        crop.total,
+        crop.region,
+        crop.fading,
+        settings.similarity,
+        smoothness,
+        step,
+        show,
+        crop.unfaded,
     )
 
 
@@ -175,7 +185,9 @@ class _Padded:
     def __init__(self, shape_zyx: tuple[int, int, int]) -> None:
         self._shape = shape_zyx
         wanted = [max(_NETWORK_LEAST, -(-n // _NETWORK_MULTIPLE) * _NETWORK_MULTIPLE) for n in shape_zyx]
-        self._padding = [side for n, m in zip(reversed(shape_zyx), reversed(wanted), strict=True) for side in (0, m - n)]
+        self._padding = [
+            side for n, m in zip(reversed(shape_zyx), reversed(wanted), strict=True) for side in (0, m - n)
+        ]
 
     def __call__(self, image: Tensor) -> Tensor:
         return torch.nn.functional.pad(image, self._padding, mode="replicate")
@@ -214,7 +226,7 @@ def _by_image(
         grid, aligned = network_pair(settings.model, fixed, moving, start.rigid, device)
         what, step = NetworkChange(network, aligned, grid.fixed * grid.fixed_valid), 1
     else:
-        grid, step = at_spacing(fixed, moving, start.rigid, _IMAGE_SPACING_MM, device), 2
+        grid, step = at_spacing(fixed, moving, start.rigid, working_spacing_mm(fixed), device), 2
         what = ControlGrid(grid.geometry.shape_zyx, step, device)
         smoothness = FIELD_SMOOTHNESS if smoothness is None else smoothness
     base = on_grid(start, grid.geometry, device)
@@ -242,7 +254,9 @@ def _by_image(
 
 def _box_on(grid: PairGrid, fixed: Volume, box: Box) -> Tensor:
     """1 where a voxel center of a working grid lies in a box of the fixed image (half a voxel more all round)."""
-    positions = mapped_indices(voxel_grid(grid.geometry.shape_zyx, grid.fixed), index_map(grid.geometry, fixed.geometry))
+    positions = mapped_indices(
+        voxel_grid(grid.geometry.shape_zyx, grid.fixed), index_map(grid.geometry, fixed.geometry)
+    )
     low = torch.tensor([start - 0.5 for start, _ in box.ranges_zyx], device=positions.device).view(1, 3, 1, 1, 1)
     high = torch.tensor([stop - 0.5 for _, stop in box.ranges_zyx], device=positions.device).view(1, 3, 1, 1, 1)
     return ((positions >= low) & (positions <= high)).all(dim=1, keepdim=True).to(grid.fixed.dtype)
@@ -251,7 +265,8 @@ def _box_on(grid: PairGrid, fixed: Volume, box: Box) -> Tensor:
 def _concluded(fixed: Volume, start: Registration, box: Box, proposal: _Proposal) -> Regional:
     crop, iterations = proposal.crop, proposal.iterations
     allowed = collared(box, fixed.geometry.shape_zyx)
-    committed = commit(start.displacement_vox, crop.crop, crop.weight, proposal.corrected)
+    spacing = fixed.geometry.spacing_zyx_mm
+    committed = commit(start.displacement_vox, crop.crop, crop.weight, proposal.corrected, allowed, spacing)
     mask = crop.region * crop.grid.mask(crop.start)
     before = crop.box_rmse_hu(crop.start, mask)
     inside = (slice(None), *crop.crop.slices_zyx)
@@ -262,6 +277,5 @@ def _concluded(fixed: Volume, start: Registration, box: Box, proposal: _Proposal
         notes.append("nothing better found")
     elif share < 1.0:
         notes.append(f"fold guard kept {100 * share:.0f} % of the correction")
-    spacing = fixed.geometry.spacing_zyx_mm
     certificate = certify(start.displacement_vox, displacement, allowed, spacing, share, before, after)
     return Regional(displacement, certificate, before, after, iterations, tuple(notes))

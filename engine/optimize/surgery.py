@@ -35,7 +35,8 @@ def equal_norm(similarity: Tensor, roughness: Tensor) -> Tensor:
     norm = roughness.norm()
     if norm == 0:
         return similarity
-    return similarity + similarity.norm() / norm * roughness
+    ratio: Tensor = similarity.norm() / norm
+    return similarity + ratio * roughness
 
 
 class BudgetSurgery:
@@ -57,9 +58,7 @@ class BudgetSurgery:
         """Projection while the field is no rougher than the budget, else the rule that smooths it too."""
         return projected if roughness <= self.budget else equal_norm
 
-    def backward(
-        self, similarity: Tensor, regularity: Tensor, roughness: float, parameters: list[Tensor]
-    ) -> None:
+    def backward(self, similarity: Tensor, regularity: Tensor, roughness: float, parameters: list[Tensor]) -> None:
         """Put the combined gradients into `.grad`; parameters that a loss does not reach count as zero there."""
         of_similarity = _gradients(similarity, parameters, keep_graph=True)
         of_regularity = _gradients(regularity, parameters, keep_graph=False)

@@ -46,7 +46,9 @@ def warp(image: Tensor, displacement_vox: Tensor) -> Tensor:
 
 def mapped_indices(index_zyx: Tensor, index_map: Matrix) -> Tensor:
     """Apply a 4 × 4 matrix that acts on (x, y, z) indices to indices (B, 3, ...) with components z, y, x."""
-    reversed_axes = torch.as_tensor(index_map[:3, :3][::-1, ::-1].copy(), dtype=index_zyx.dtype, device=index_zyx.device)
+    reversed_axes = torch.as_tensor(
+        index_map[:3, :3][::-1, ::-1].copy(), dtype=index_zyx.dtype, device=index_zyx.device
+    )
     offset = torch.as_tensor(index_map[:3, 3][::-1].copy(), dtype=index_zyx.dtype, device=index_zyx.device)
     moved = torch.einsum("ij,bjdhw->bidhw", reversed_axes, index_zyx)
     return moved + offset.view(1, 3, 1, 1, 1)
@@ -59,7 +61,7 @@ def compose(outer: Tensor, inner: Tensor) -> Tensor:
 
 def exponential(velocity_vox: Tensor, steps: int = 6) -> Tensor:
     """Displacement of a stationary velocity field by scaling and squaring."""
-    displacement = velocity_vox / 2**steps
+    displacement: Tensor = velocity_vox / 2.0**steps
     for _ in range(steps):
         displacement = compose(displacement, displacement)
     return displacement

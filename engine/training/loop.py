@@ -71,7 +71,9 @@ def _collated(pairs: list[TrainingPair]) -> TrainingPair:
     )
 
 
-def train(anatomies: list[HuArray], settings: TrainingSettings, folder: Path, device: str = "cpu") -> Job[TrainingReport]:
+def train(
+    anatomies: list[HuArray], settings: TrainingSettings, folder: Path, device: str = "cpu"
+) -> Job[TrainingReport]:
     """Train the matching pyramid; `weights.safetensors`, `checkpoint.pt` and `progress.csv` appear in `folder`.
 
     A run whose folder holds a checkpoint goes on from it. `anatomies`: normalised images on the working grid.

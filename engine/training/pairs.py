@@ -45,7 +45,8 @@ def make_pair(anatomies: list[HuArray], shape_zyx: tuple[int, int, int], seed: i
     coarse_shape = tuple(n // _FIELD_STRIDE for n in padded_shape)
     variation = _random_displacement(coarse_shape, generator, scale=1.0)
     motion = _random_motion(coarse_shape, generator)
-    center = (..., *(slice(MARGIN, MARGIN + n) for n in shape_zyx))
+    z, y, x = (slice(MARGIN, MARGIN + n) for n in shape_zyx)
+    center = (slice(None), slice(None), z, y, x)
     grid = voxel_grid(padded_shape, anatomy)[center]
     motion_vox = _upscaled(motion, padded_shape)[center]
     moving = sample(anatomy, grid + _upscaled(variation, padded_shape)[center])
@@ -53,7 +54,10 @@ def make_pair(anatomies: list[HuArray], shape_zyx: tuple[int, int, int], seed: i
     remap = _random_contrast(generator)
     fixed, moving = remap(fixed), remap(moving)
     return TrainingPair(
-        _corrupted(fixed, generator)[0], _corrupted(moving, generator)[0], motion_vox[0].clone(), structure_weight(fixed)[0]
+        _corrupted(fixed, generator)[0],
+        _corrupted(moving, generator)[0],
+        motion_vox[0].clone(),
+        structure_weight(fixed)[0],
     )
 
 
@@ -77,7 +81,8 @@ def _random_crop(anatomies: list[HuArray], shape: tuple[int, ...], generator: to
     if any(short):
         image = np.pad(image, [(n // 2, n - n // 2) for n in short], mode="edge")
     starts = [
-        int(torch.randint(n - wanted + 1, (), generator=generator)) for n, wanted in zip(image.shape, shape, strict=True)
+        int(torch.randint(n - wanted + 1, (), generator=generator))
+        for n, wanted in zip(image.shape, shape, strict=True)
     ]
     crop = torch.tensor(image[tuple(slice(s, s + n) for s, n in zip(starts, shape, strict=True))])
     flips = [axis for axis in range(3) if torch.rand((), generator=generator) < 0.5]

@@ -1,0 +1,230 @@
+"""Every action of the window in one table: menu, text, key, tooltip, what it does and when it can be done."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+from app.store import Store
+from app.viewer.overlays import OVERLAYS
+from app.viewer.planes import plane_of
+from app.viewer.view_state import DIFFERENCE_WINDOW, IMAGES, PLANES, WINDOWS, ImageName, PlaneName, WindowHu
+
+if TYPE_CHECKING:
+    from app.main_window import MainWindow
+
+Slot = Callable[["MainWindow"], object]
+Test = Callable[[Store], bool]
+
+
+def _always(_store: Store) -> bool:
+    return True
+
+
+def _idle(store: Store) -> bool:
+    return not store.running
+
+
+def _has_case(store: Store) -> bool:
+    return store.case is not None and not store.running
+
+
+def _has_pictures(store: Store) -> bool:
+    return store.pictures is not None
+
+
+def _has_box(store: Store) -> bool:
+    return _has_case(store) and store.selected is not None
+
+
+def _stoppable(store: Store) -> bool:
+    return store.running and store.run.is_step and store.run.state == "running"
+
+
+def _cancellable(store: Store) -> bool:
+    return store.running and store.run.state != "cancelling"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One action. `checked` makes it a switch."""
+
+    name: str
+    menu: str
+    text: str
+    key: str
+    tooltip: str
+    slot: Slot
+    enabled: Test = _always
+    checked: Test | None = None
+
+
+def _go_slices(window: MainWindow, steps: int) -> None:
+    store = window.store
+    plane = plane_of(store.pictures.geometry, store.view.plane if store.view.layout == "compare" else "axial")
+    store.set_view(store.view.stepped(plane.normal, steps, plane.shape_zyx))
+
+
+def _toggle_drawing(window: MainWindow) -> None:
+    window.store.change_view(drawing_box=not window.store.view.drawing_box)
+
+
+def _leave_drawing(window: MainWindow) -> None:
+    window.store.change_view(drawing_box=False)
+
+
+def _toggle_blend(window: MainWindow) -> None:
+    window.store.change_view(blend=0.0 if window.store.view.blend > 0 else 0.5)
+
+
+def _zoom(window: MainWindow, factor: float) -> None:
+    window.store.set_view(window.store.view.zoomed(factor))
+
+
+def _fit(window: MainWindow) -> None:
+    window.store.change_view(zoom=1.0, pan_zyx_mm=(0.0, 0.0, 0.0))
+
+
+def _file_rows() -> list[Row]:
+    return [
+        Row("open", "File", "Open images …", "Ctrl+O",
+            "Choose the fixed and the moving image", lambda w: w.ask_images(), _idle),
+        Row("open_case", "File", "Open case …", "Ctrl+Shift+O",
+            "Go on with a saved case", lambda w: w.ask_case(), _idle),
+        Row("demo", "File", "Open demo case", "Ctrl+D",
+            "An artificial chest with a known deformation", lambda w: w.commands.open_demo(), _idle),
+        Row("swap", "File", "Swap fixed and moving", "",
+            "Begin again with the roles exchanged", lambda w: w.commands.swap_images(), _has_case),
+        Row("save", "File", "Save case", "Ctrl+S",
+            "Keep the case with its whole history in a folder", lambda w: w.save(), _has_case),
+        Row("save_as", "File", "Save case as …", "Ctrl+Shift+S",
+            "Keep the case in another folder", lambda w: w.ask_save(), _has_case),
+        Row("export", "File", "Export …", "Ctrl+E",
+            "Write the DVF, the transform and the warped image", lambda w: w.ask_export(), _has_case),
+        Row("quit", "File", "Quit", "Ctrl+Q",
+            "Close the window; unsaved work is offered at the next start", lambda w: w.close()),
+    ]  # fmt: skip
+
+
+def _edit_rows() -> list[Row]:
+    return [
+        Row("undo", "Edit", "Undo step", "Ctrl+Z", "Go back to the state before the last step",
+            lambda w: w.commands.undo(), lambda s: _has_case(s) and s.case.can_undo),
+        Row("redo", "Edit", "Redo step", "Ctrl+Shift+Z", "Take the undone step again",
+            lambda w: w.commands.redo(), lambda s: _has_case(s) and s.case.can_redo),
+        Row("draw_box", "Edit", "Draw region", "B", "Drag a box over a place that is still wrong, in any pane",
+            _toggle_drawing, lambda s: _has_pictures(s) and not s.running, lambda s: s.view.drawing_box),
+        Row("leave", "Edit", "Leave drawing", "Esc",
+            "Back to the cursor", _leave_drawing, lambda s: s.view.drawing_box),
+        Row("delete_box", "Edit", "Delete region", "Del", "Remove the selected box; the registration stays as it is",
+            lambda w: w.store.remove_box(w.store.selected), lambda s: s.selected is not None and not s.running),
+    ]  # fmt: skip
+
+
+def _run_rows() -> list[Row]:
+    return [
+        Row("align", "Run", "Align", "Ctrl+1",
+            "Find the rigid motion between the two images", lambda w: w.commands.align(), _has_case),
+        Row("general", "Run", "General model", "Ctrl+2",
+            "One pass of the pretrained network", lambda w: w.commands.general(), _has_case),
+        Row("iso", "Run", "Optimise image (ISO)", "Ctrl+3",
+            "Refine the whole image for this patient", lambda w: w.commands.iso(), _has_case),
+        Row("rso", "Run", "Optimise region (RSO)", "Ctrl+4",
+            "Refine the selected box alone; nothing beyond its margin changes", lambda w: w.commands.rso(), _has_box),
+        Row("stop", "Run", "Stop, keep the best", "Ctrl+.",
+            "End the step now with the best result so far", lambda w: w.commands.stop(), _stoppable),
+        Row("cancel", "Run", "Cancel, keep nothing", "Ctrl+Backspace",
+            "End the step and leave the case as it was", lambda w: w.commands.cancel(), _cancellable),
+    ]  # fmt: skip
+
+
+def _view_rows() -> list[Row]:
+    compare = Row("compare", "View", "Four images", "1", "Fixed, moving, warped and difference in one orientation",
+                  lambda w: w.store.change_view(layout="compare"),
+                  checked=lambda s: s.view.layout == "compare")  # fmt: skip
+    orientations = Row("orientations", "View", "Three orientations", "2", "One image in axial, coronal and sagittal",
+                       lambda w: w.store.change_view(layout="orientations"),
+                       checked=lambda s: s.view.layout == "orientations")  # fmt: skip
+    planes = [_plane_row(plane, key) for plane, key in zip(PLANES, "ACS", strict=True)]
+    images = [_image_row(image, key) for image, key in zip(IMAGES, "FMWD", strict=True)]
+    return [compare, orientations, *planes, *images]
+
+
+def _plane_row(plane: PlaneName, key: str) -> Row:
+    return Row(plane, "View", plane.capitalize(), key, f"Show {plane} slices",
+               lambda w: w.store.change_view(plane=plane), checked=lambda s: s.view.plane == plane)  # fmt: skip
+
+
+def _image_row(image: ImageName, key: str) -> Row:
+    return Row(f"show_{image}", "View", image.capitalize(), f"Shift+{key}", f"The {image} image in three orientations",
+               lambda w: w.store.change_view(image=image, layout="orientations"),
+               checked=lambda s: s.view.image == image)  # fmt: skip
+
+
+def _move_rows() -> list[Row]:
+    return [
+        Row("next", "Move", "Next slice", "Down", "One slice on (or turn the wheel)",
+            partial(_go_slices, steps=1), _has_pictures),
+        Row("back", "Move", "Previous slice", "Up", "One slice back", partial(_go_slices, steps=-1), _has_pictures),
+        Row("next_ten", "Move", "Ten slices on", "PgDown", "Ten slices on",
+            partial(_go_slices, steps=10), _has_pictures),
+        Row("back_ten", "Move", "Ten slices back", "PgUp", "Ten slices back",
+            partial(_go_slices, steps=-10), _has_pictures),
+        Row("zoom_in", "Move", "Zoom in", "+", "Enlarge all panes (or Ctrl and wheel)", partial(_zoom, factor=1.25)),
+        Row("zoom_out", "Move", "Zoom out", "-", "Shrink all panes", partial(_zoom, factor=0.8)),
+        Row("fit", "Move", "Fit", "0", "Show the whole image", _fit),
+    ]  # fmt: skip
+
+
+def _look_rows() -> list[Row]:
+    windows = [_window_row(name, window_hu, f"Alt+{i}") for i, (name, window_hu) in enumerate(WINDOWS.items(), start=1)]
+    row = OVERLAYS["blend"]
+    blend = Row("blend", "Overlays", row.text, row.key, row.tooltip, _toggle_blend, checked=lambda s: s.view.blend > 0)
+    return [*windows, blend, *(_overlay_row(name) for name, overlay in OVERLAYS.items() if not overlay.always)]
+
+
+def _window_row(name: str, window_hu: WindowHu, key: str) -> Row:
+    low, high = window_hu
+    return Row(f"window_{name}", "HU window", name, key, f"{low:.0f} to {high:.0f} HU (or drag with the right button)",
+               lambda w: w.store.change_view(window_hu=window_hu, difference_window_hu=DIFFERENCE_WINDOW),
+               checked=lambda s: s.view.window_hu == window_hu)  # fmt: skip
+
+
+def _overlay_row(name: str) -> Row:
+    overlay = OVERLAYS[name]
+    return Row(name, "Overlays", overlay.text, overlay.key, overlay.tooltip,
+               lambda w: w.store.set_view(w.store.view.toggled(name)),
+               checked=lambda s: name in s.view.overlays)  # fmt: skip
+
+
+def _help_rows() -> list[Row]:
+    return [
+        Row(
+            "theme",
+            "View",
+            "Light or dark",
+            "Ctrl+T",
+            "Change between the dark and the light theme",
+            lambda w: w.toggle_theme(),
+        ),
+        Row(
+            "keys",
+            "Help",
+            "Keys and mouse",
+            "?",
+            "Everything that the keyboard and the mouse do",
+            lambda w: w.show_keys(),
+        ),
+        Row("about", "Help", "About Regard", "", "What this is and what it is not", lambda w: w.show_about()),
+    ]
+
+
+ROWS: tuple[Row, ...] = (
+    *_file_rows(), *_edit_rows(), *_run_rows(), *_view_rows(), *_move_rows(), *_look_rows(), *_help_rows(),
+)  # fmt: skip
+LOCAL_MENU = "Move"
+"""Its keys work where an image pane has the focus; elsewhere arrows move through lists and numbers."""
+
+MENUS = ("File", "Edit", "Run", "View", "Move", "HU window", "Overlays", "Help")

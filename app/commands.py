@@ -1,0 +1,227 @@
+"""What the user can ask for. Every command changes the store, or starts work whose end changes it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal
+
+from PySide6.QtCore import QObject, Signal
+
+import engine
+from app.autosave import Autosave
+from app.display import Display
+from app.store import Run, Store
+from app.worker import Task, Worker, job_of
+from engine.case import Case
+from engine.errors import InputError
+from engine.progress import Job, Progress
+from engine.registration import Registration
+from engine.volume import Volume
+
+RESULTS = "results"
+"""The export that writes everything into a folder."""
+
+Role = Literal["fixed", "moving"]
+
+
+class Commands(QObject):
+    """The link between actions, store and worker. One foreground job at a time."""
+
+    failed = Signal(object)
+    told = Signal(str)
+    image_needs_role = Signal(str)
+    models_known = Signal(dict)
+
+    def __init__(self, store: Store, worker: Worker, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self.store, self.worker = store, worker
+        self.display = Display(store, worker, self)
+        self.autosave = Autosave(store, worker, self)
+        self.display.failed.connect(self.failed)
+        self.autosave.failed.connect(self.failed)
+        self._task: Task | None = None
+
+    def find_device(self) -> None:
+        """Load the heavy libraries in the background and say what will compute."""
+        task = self.worker.submit(job_of(_device_and_models))
+        task.succeeded.connect(self._take_device)
+        task.failed.connect(self.failed)
+
+    def open_pair(self, fixed: str | Path, moving: str | Path) -> None:
+        def read() -> tuple[Volume, Volume]:
+            return engine.read_volume(fixed, name="fixed"), engine.read_volume(moving, name="moving")
+
+        self._begin("Opening the images", job_of(read), lambda pair: self.store.set_images(*pair))
+
+    def add_image(self, path: str | Path, role: Role | None = None) -> None:
+        """Take one image as fixed, then as moving; ask where both are there already."""
+        store = self.store
+        if role is None and store.case is not None:
+            self.image_needs_role.emit(str(path))
+            return
+        role = role or ("moving" if store.fixed is not None else "fixed")
+
+        def place(volume: Volume) -> None:
+            store.set_images(*((volume, store.moving) if role == "fixed" else (store.fixed, volume)))
+
+        self._begin(f"Opening the {role} image", job_of(lambda: engine.read_volume(path, name=role)), place)
+
+    def swap_images(self) -> None:
+        if not self.store.running:
+            self.store.set_images(self.store.moving, self.store.fixed)
+
+    def open_case(self, folder: str | Path, *, as_unsaved: bool = False) -> None:
+        folder = Path(folder)
+        home = None if as_unsaved else folder
+        self._begin(
+            "Opening the case", job_of(lambda: engine.open_case(folder)), lambda case: self.store.set_opened(case, home)
+        )
+
+    def open_demo(self) -> None:
+        def make() -> tuple[Volume, Volume]:
+            from engine.phantom.thorax import thorax_pair
+
+            pair = thorax_pair()
+            return pair.fixed, pair.moving
+
+        self._begin("Making the demo case", job_of(make), lambda pair: self.store.set_images(*pair))
+
+    def save(self, folder: str | Path) -> None:
+        case, folder = self.store.case, Path(folder)
+        force = folder == self.store.folder
+
+        def saved(_: object) -> None:
+            self.store.set_saved(case, folder)
+            self.autosave.forget(case)
+            self.told.emit(f"Saved in {folder}.")
+
+        self._begin("Saving the case", job_of(lambda: engine.save_case(case, folder, force=force)), saved)
+
+    def export(self, name: str, path: str | Path) -> None:
+        case, path = self.store.case, Path(path)
+
+        def write() -> None:
+            if name == RESULTS:
+                engine.write_results(case, path, {"device": engine.device_name()}, engine.warped_hu(case))
+            else:
+                engine.EXPORTERS[name].write(case, path)
+
+        def exported(_: object) -> None:
+            self.store.set_exported()
+            self.told.emit(f"Exported to {path}.")
+
+        self._begin("Exporting", job_of(write), exported)
+
+    def align(self) -> None:
+        settings = self.store.settings
+        method = settings.align_file if settings.align == "file" else settings.align
+        if not method:
+            self.failed.emit(
+                InputError("Expected a transform file for the alignment; choose one in the section Align.")
+            )
+            return
+        self._step("Align", lambda: engine.AlignSettings(method=method))
+
+    def general(self) -> None:
+        model = self.store.settings.model
+        self._step("General", lambda: engine.GeneralSettings(model=model))
+
+    def iso(self) -> None:
+        settings = self.store.settings
+        self._step("Image (ISO)", lambda: engine.IsoSettings(iterations=settings.iso_iterations, by=settings.iso_by))
+
+    def rso(self) -> None:
+        settings, named = self.store.settings, self.store.selected_box
+        if named is None:
+            self.failed.emit(InputError("Expected a region; press B and drag a box over a place that is still wrong."))
+            return
+        box = named.box
+
+        def make() -> Any:
+            return engine.RsoSettings(
+                box=box, iterations=settings.rso_iterations, by=settings.rso_by, scope=settings.rso_scope
+            )
+
+        self._step(f"Region (RSO), {named.name}", make)
+
+    def stop(self) -> None:
+        self._end_early("stopping", Task.stop)
+
+    def cancel(self) -> None:
+        self._end_early("cancelling", Task.cancel)
+
+    def undo(self) -> None:
+        self._go(Case.undone, self.store.case is not None and self.store.case.can_undo)
+
+    def redo(self) -> None:
+        self._go(Case.redone, self.store.case is not None and self.store.case.can_redo)
+
+    def go_to(self, index: int) -> None:
+        self._go(lambda case: case.gone_to(index), self.store.case is not None and index != self.store.case.cursor)
+
+    def _take_device(self, found: tuple[str, dict[str, str]]) -> None:
+        device, models = found
+        self.store.set_device(device)
+        self.models_known.emit(models)
+
+    def _go(self, change: Callable[[Case], Case], possible: bool) -> None:
+        if possible and not self.store.running:
+            self.store.set_case(change(self.store.case))
+
+    def _step(self, title: str, settings: Callable[[], Any]) -> None:
+        case = self.store.case
+        if case is None:
+            self.failed.emit(InputError("Expected two images; open a fixed and a moving image first."))
+            return
+
+        def start() -> Job[Registration]:
+            return engine.run_step(case, settings(), engine.Runtime(), preview=True)
+
+        def keep(registration: Registration) -> None:
+            self.store.set_case(case.after(registration))
+            self.autosave.write()
+
+        self._begin(title, start, keep, is_step=True)
+
+    def _begin(
+        self, title: str, start: Callable[[], Job[Any]], keep: Callable[[Any], object], is_step: bool = False
+    ) -> None:
+        if self.store.running:
+            self.told.emit("Wait for the running step, or stop it first.")
+            return
+        self.store.set_run(Run(title, is_step))
+        task = self._task = self.worker.submit(start)
+        task.progressed.connect(self._take_reports)
+        task.succeeded.connect(lambda result: self._finish("done", lambda: keep(result)))
+        task.cancelled.connect(lambda: self._finish("cancelled", self.display.end_preview))
+        task.failed.connect(lambda error: self._finish("failed", lambda: self._report(error)))
+
+    def _take_reports(self, reports: list[Progress]) -> None:
+        for progress in reports:
+            self.store.run.take(progress)
+        previews = [progress.preview for progress in reports if progress.preview is not None]
+        if previews:
+            self.display.preview(previews[-1])
+        self.store.run_changed.emit()
+
+    def _finish(self, state: str, then: Callable[[], object]) -> None:
+        self._task = None
+        self.store.run.state = state
+        self.store.run_changed.emit()
+        then()
+
+    def _report(self, error: BaseException) -> None:
+        self.display.end_preview()
+        self.failed.emit(error)
+
+    def _end_early(self, state: str, ask: Callable[[Task], None]) -> None:
+        if self._task is not None:
+            self.store.run.state = state
+            ask(self._task)
+            self.store.run_changed.emit()
+
+
+def _device_and_models() -> tuple[str, dict[str, str]]:
+    models = {name: row.description for name, row in engine.MODELS.items()}
+    return engine.device_name(), models

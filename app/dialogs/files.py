@@ -1,0 +1,51 @@
+"""File dialogs that do not block."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from PySide6.QtCore import Qt
+from PySide6.QtWidgets import QFileDialog, QWidget
+
+from app import settings
+
+
+def ask_file(parent: QWidget, title: str, name_filter: str, then: Callable[[str], object]) -> QFileDialog:
+    """Let the user choose an existing file."""
+    dialog = _dialog(parent, title, then)
+    dialog.setFileMode(QFileDialog.FileMode.ExistingFile)
+    dialog.setNameFilter(name_filter)
+    dialog.open()
+    return dialog
+
+
+def ask_folder(parent: QWidget, title: str, then: Callable[[str], object]) -> QFileDialog:
+    """Let the user choose an existing folder."""
+    dialog = _dialog(parent, title, then)
+    dialog.setFileMode(QFileDialog.FileMode.Directory)
+    dialog.open()
+    return dialog
+
+
+def ask_new_folder(parent: QWidget, title: str, name: str, then: Callable[[str], object]) -> QFileDialog:
+    """Let the user name a folder that need not exist."""
+    dialog = _dialog(parent, title, then)
+    dialog.setAcceptMode(QFileDialog.AcceptMode.AcceptSave)
+    dialog.setFileMode(QFileDialog.FileMode.AnyFile)
+    dialog.selectFile(name)
+    dialog.open()
+    return dialog
+
+
+def _dialog(parent: QWidget, title: str, then: Callable[[str], object]) -> QFileDialog:
+    dialog = QFileDialog(parent, title)
+    dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+    dialog.setDirectory(str(settings.last_folder()))
+
+    def take(path: str) -> None:
+        settings.remember_folder(Path(path))
+        then(path)
+
+    dialog.fileSelected.connect(take)
+    return dialog

@@ -1,0 +1,137 @@
+"""Keeps the pictures in step with the case: warps in the worker, remembers the last few, shows live previews."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import replace
+
+import numpy as np
+from PySide6.QtCore import QObject, Signal
+
+import engine
+from app.store import Store
+from app.viewer.slicing import Pictures
+from app.worker import Task, Worker, job_of
+from engine.case import Case
+from engine.progress import Preview
+from engine.registration import Registration
+from engine.shapes import HuArray
+from engine.volume import PADDING_HU
+
+_REMEMBERED = 3
+
+
+class Display(QObject):
+    """Owner of `store.pictures`."""
+
+    failed = Signal(object)
+
+    def __init__(self, store: Store, worker: Worker, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self._store, self._worker = store, worker
+        self._warped: OrderedDict[int, tuple[Registration, HuArray]] = OrderedDict()
+        self._aligned: tuple[Case, Registration, HuArray] | None = None
+        self._task: Task | None = None
+        self._shown: Registration | None = None
+        self._live: HuArray | None = None
+        self._version = 0
+        store.case_changed.connect(self.update_pictures)
+
+    def update_pictures(self) -> None:
+        """Show what is known of the current state and ask the worker for the rest."""
+        store, case = self._store, self._store.case
+        if case is None:
+            self._show_images_alone()
+            return
+        registration = case.current
+        if registration is self._shown and store.pictures is not None:
+            return
+        before = store.pictures if store.pictures is not None and store.pictures.fixed_hu is case.fixed.hu else None
+        if before is None:
+            self._forget_all()
+        self._shown, self._live = registration, None
+        moving, warped = self._known_moving(case), self._known_warped(registration)
+        shown = Pictures(
+            case.fixed.geometry, case.fixed.hu, case.fixed.valid, moving, warped, registration.displacement_vox
+        )
+        if moving is None or warped is None:
+            self._request(case, moving, warped)
+            if before is not None:
+                shown = replace(shown, moving_hu=before.moving_hu, warped_hu=before.warped_hu, stale=True)
+        self._set(shown)
+
+    def preview(self, preview: Preview) -> None:
+        """Lay a live preview over the warped image."""
+        pictures = self._store.pictures
+        if pictures is None or self._store.case is None:
+            return
+        if self._live is None:
+            before = pictures.warped_hu
+            self._live = (
+                np.full(pictures.geometry.shape_zyx, PADDING_HU, np.float32) if before is None else before.copy()
+            )
+        self._live[preview.region.slices_zyx] = preview.warped_hu
+        self._set(replace(pictures, warped_hu=self._live))
+
+    def end_preview(self) -> None:
+        """Show the case again as it is."""
+        self._shown = None
+        self.update_pictures()
+
+    def _show_images_alone(self) -> None:
+        fixed = self._store.fixed
+        self._forget_all()
+        self._set(None if fixed is None else Pictures(fixed.geometry, fixed.hu, fixed.valid))
+
+    def _forget_all(self) -> None:
+        self._shown, self._live, self._aligned = None, None, None
+        self._warped.clear()
+
+    def _set(self, pictures: Pictures | None) -> None:
+        self._version += 1
+        self._store.set_pictures(None if pictures is None else replace(pictures, version=self._version))
+
+    def _request(self, case: Case, moving: HuArray | None, warped: HuArray | None) -> None:
+        if self._task is not None:
+            self._task.cancel()
+        registration = case.current
+        task = self._worker.submit(job_of(_computed, case, registration, moving, warped))
+        task.succeeded.connect(lambda pair: self._take(case, registration, *pair))
+        task.failed.connect(self.failed)
+        task.ended.connect(lambda: self._forget(task))
+        self._task = task
+
+    def _take(self, case: Case, registration: Registration, moving: HuArray, warped: HuArray) -> None:
+        self._aligned = (case, registration, moving)
+        self._warped[id(registration)] = (registration, warped)
+        while len(self._warped) > _REMEMBERED:
+            self._warped.popitem(last=False)
+        if registration is self._shown and self._store.pictures is not None:
+            self._set(replace(self._store.pictures, moving_hu=moving, warped_hu=warped, stale=False))
+
+    def _forget(self, task: Task) -> None:
+        if self._task is task:
+            self._task = None
+
+    def _known_moving(self, case: Case) -> HuArray | None:
+        if self._aligned is None:
+            return None
+        of_case, registration, moving = self._aligned
+        same = of_case.moving is case.moving and of_case.fixed is case.fixed
+        return moving if same and np.array_equal(registration.rigid, case.current.rigid) else None
+
+    def _known_warped(self, registration: Registration) -> HuArray | None:
+        known = self._warped.get(id(registration))
+        return None if known is None else known[1]
+
+
+def _computed(
+    case: Case, registration: Registration, moving: HuArray | None, warped: HuArray | None
+) -> tuple[HuArray, HuArray]:
+    """The moving image on the fixed grid by the rigid part alone, and the warped image."""
+    if moving is None:
+        rigid_only = replace(registration, displacement_vox=np.zeros_like(registration.displacement_vox))
+        moving = engine.warped_hu(case, rigid_only)
+    if warped is None:
+        warped = engine.warped_hu(case, registration) if registration.displacement_vox.any() else moving
+    return moving, warped

@@ -1,0 +1,237 @@
+"""The window: puts store, worker, panes and panels together, and asks for paths."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+from PySide6.QtCore import Qt, QTimer
+from PySide6.QtGui import QCloseEvent, QDragEnterEvent, QDropEvent, QGuiApplication
+from PySide6.QtWidgets import QApplication, QMainWindow, QMessageBox, QSplitter, QVBoxLayout, QWidget
+
+import engine
+from app import settings, theme
+from app.autosave import discard, unsaved_cases
+from app.commands import Commands
+from app.dialogs.export import ExportDialog
+from app.dialogs.files import ask_file, ask_folder, ask_new_folder
+from app.dialogs.keys import KeysDialog
+from app.dialogs.open_images import OpenDialog
+from app.menus import Actions
+from app.panels.history import HistoryPanel
+from app.panels.parts import MessageBar
+from app.panels.quality import QualityPanel
+from app.panels.readout import Readout
+from app.panels.regions import RegionsPanel
+from app.panels.run import RunPanel
+from app.panels.toolbar import ViewBar
+from app.panels.workflow import WorkflowPanel
+from app.problems import Problems
+from app.store import Store
+from app.viewer.grid import Grid
+from app.worker import Worker
+
+_ABOUT = (
+    "Regard reviews and refines deformable registrations of CT and cone-beam CT for radiotherapy.\n\n"
+    "Research software, not a medical device. Use needs commissioning at your own site."
+)
+_SIZE = (1500, 900)
+
+
+class MainWindow(QMainWindow):
+    """One case, one window."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setWindowTitle("Regard")
+        self.setAcceptDrops(True)
+        self.store = Store(self)
+        self.store.set_settings(settings.load_run_settings())
+        self.worker = Worker(self)
+        self.commands = Commands(self.store, self.worker, self)
+        self.problems = Problems(self)
+        self.grid = Grid(self.store)
+        self.actions_table = Actions(self)
+        self.dialog: QWidget | None = None
+        self._closing = False
+        self._build()
+        self._connect()
+
+    def ask_images(self) -> None:
+        dialog = OpenDialog(self)
+        dialog.chosen.connect(self.commands.open_pair)
+        self._show_dialog(dialog)
+
+    def ask_case(self) -> None:
+        self._hold(ask_folder(self, "Open a saved case", self.commands.open_case))
+
+    def save(self) -> None:
+        if self.store.folder is None:
+            self.ask_save()
+        else:
+            self.commands.save(self.store.folder)
+
+    def ask_save(self) -> None:
+        self._hold(ask_new_folder(self, "Save the case as a folder", "case", self.commands.save))
+
+    def ask_export(self) -> None:
+        dialog = ExportDialog(engine.EXPORTERS, self)
+        dialog.chosen.connect(self.commands.export)
+        self._show_dialog(dialog)
+
+    def ask_transform(self) -> None:
+        self._hold(
+            ask_file(self, "Choose a transform", "Transforms (*.h5 *.tfm *.txt);;All files (*)", self._take_transform)
+        )
+
+    def show_keys(self) -> None:
+        self._show_dialog(KeysDialog(self))
+
+    def show_about(self) -> None:
+        dialog = QMessageBox(QMessageBox.Icon.Information, "About Regard", _ABOUT, QMessageBox.StandardButton.Ok, self)
+        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        self._show_dialog(dialog)
+
+    def toggle_theme(self) -> None:
+        name = "light" if theme.current_name() == "dark" else "dark"
+        theme.apply_theme(QApplication.instance(), name)
+        settings.save_theme(name)
+        self.run_panel.apply_theme()
+        self.history.show_case()
+
+    def offer_unsaved(self) -> None:
+        """Offer the work that was open when the program last ended, if there is any."""
+        folders = unsaved_cases()
+        if folders and self.store.case is None:
+            self.message.say(
+                "Unsaved work of an earlier session was kept.",
+                {
+                    "Reopen": lambda: self.commands.open_case(folders[0], as_unsaved=True),
+                    "Discard": lambda: discard(folders[0]),
+                },
+            )
+
+    def dragEnterEvent(self, event: QDragEnterEvent) -> None:  # noqa: N802
+        if event.mimeData().hasUrls():
+            event.acceptProposedAction()
+
+    def dropEvent(self, event: QDropEvent) -> None:  # noqa: N802
+        event.acceptProposedAction()
+        self.take_paths([url.toLocalFile() for url in event.mimeData().urls()])
+
+    def take_paths(self, paths: list[str]) -> None:
+        """Take what was dropped: a case, both images, or one of them."""
+        if len(paths) == 1 and (Path(paths[0]) / "case.json").is_file():
+            self.commands.open_case(paths[0])
+        elif len(paths) == 2:
+            self.commands.open_pair(*paths)
+            self.message.say(
+                "The first was taken as fixed, the second as moving.", {"Swap roles": self.commands.swap_images}
+            )
+        elif len(paths) == 1:
+            self.commands.add_image(paths[0])
+        else:
+            self.message.say("Drop one image, two images, or the folder of a case.")
+
+    def closeEvent(self, event: QCloseEvent) -> None:  # noqa: N802
+        if self.worker.busy:
+            self._closing = True
+            self.worker.cancel_all()
+            self.setEnabled(False)
+            self.message.say("Closing as soon as the running step lets go …")
+            event.ignore()
+            return
+        self.problems.close()
+        settings.save_window(self, self._splitters)
+        settings.save_run_settings(self.store.settings)
+        self.worker.shut_down()
+        event.accept()
+
+    def _build(self) -> None:
+        store, actions = self.store, self.actions_table
+        self.message, self.readout = MessageBar(), Readout(store)
+        self.workflow, self.run_panel = WorkflowPanel(store, actions), RunPanel(store, actions)
+        self.regions, self.history, self.quality = (
+            RegionsPanel(store, actions),
+            HistoryPanel(store, actions),
+            QualityPanel(store),
+        )
+        lists = _splitter(Qt.Orientation.Vertical, self.regions, self.history)
+        right = _column(lists, self.quality)
+        right.setMinimumWidth(250)
+        center = _column(ViewBar(store, actions), self.message, self.grid, self.run_panel, stretched=2)
+        whole = _splitter(Qt.Orientation.Horizontal, self.workflow, center, right)
+        whole.setStretchFactor(1, 1)
+        whole.setSizes([265, 900, 265])
+        self._splitters = {"columns": whole, "lists": lists}
+        self.setCentralWidget(whole)
+        self.setStatusBar(self.readout)
+        self.grid.panes[0].setFocus()
+        self._fit_screen()
+        settings.restore_window(self, self._splitters)
+
+    def _connect(self) -> None:
+        self.commands.failed.connect(self.problems.show)
+        self.commands.told.connect(self.message.say)
+        self.commands.image_needs_role.connect(self._ask_role)
+        self.history.chosen.connect(self.commands.go_to)
+        self.workflow.file_wanted.connect(self.ask_transform)
+        self.grid.hovered.connect(self.readout.hover)
+        self.commands.models_known.connect(self.workflow.set_models)
+        self.worker.idle.connect(self._close_if_wanted)
+        self.store.case_changed.connect(self._show_title)
+
+    def _fit_screen(self) -> None:
+        available = QGuiApplication.primaryScreen().availableGeometry()
+        self.resize(min(_SIZE[0], available.width()), min(_SIZE[1], available.height()))
+
+    def _close_if_wanted(self) -> None:
+        if self._closing:
+            QTimer.singleShot(0, self.close)
+
+    def _show_title(self) -> None:
+        store = self.store
+        name = store.folder.name if store.folder else "new case"
+        self.setWindowTitle("Regard" if store.case is None else f"{name}{' *' if store.unsaved else ''} – Regard")
+
+    def _ask_role(self, path: str) -> None:
+        answers = {
+            "As fixed": lambda: self.commands.add_image(path, "fixed"),
+            "As moving": lambda: self.commands.add_image(path, "moving"),
+        }
+        self.message.say("Both images are open. Use the dropped one in place of which? A new case begins.", answers)
+
+    def _take_transform(self, path: str) -> None:
+        self.workflow.align_file.setText(path)
+        self.workflow.align_file.editingFinished.emit()
+
+    def _show_dialog(self, dialog: QWidget) -> None:
+        self._hold(dialog)
+        dialog.show()
+
+    def _hold(self, dialog: QWidget) -> None:
+        self.dialog = dialog
+        dialog.destroyed.connect(partial(self._let_go, id(dialog)))
+
+    def _let_go(self, gone: int, _object: object = None) -> None:
+        if id(self.dialog) == gone:
+            self.dialog = None
+
+
+def _column(*widgets: QWidget, stretched: int = 0) -> QWidget:
+    column = QWidget()
+    layout = QVBoxLayout(column)
+    layout.setContentsMargins(0, 0, 0, 0)
+    layout.setSpacing(0)
+    for number, widget in enumerate(widgets):
+        layout.addWidget(widget, int(number == stretched))
+    return column
+
+
+def _splitter(orientation: Qt.Orientation, *widgets: QWidget) -> QSplitter:
+    splitter = QSplitter(orientation)
+    splitter.setChildrenCollapsible(False)
+    splitter.setHandleWidth(1)
+    for widget in widgets:
+        splitter.addWidget(widget)
+    return splitter

@@ -1,0 +1,1 @@
+"""The columns beside and below the images."""

@@ -1,0 +1,105 @@
+"""Small widgets that several panels use."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from PySide6.QtCore import Qt
+from PySide6.QtGui import QAction
+from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QPushButton, QSizePolicy, QToolButton, QVBoxLayout, QWidget
+
+
+def label(text: str = "", role: str = "", wrap: bool = False) -> QLabel:
+    """A label whose colour the theme gives by its role."""
+    widget = QLabel(text)
+    widget.setTextFormat(Qt.TextFormat.PlainText)
+    widget.setWordWrap(wrap)
+    if role:
+        widget.setProperty("role", role)
+    return widget
+
+
+def set_role(widget: QWidget, role: str) -> None:
+    if widget.property("role") != role:
+        widget.setProperty("role", role)
+        widget.style().unpolish(widget)
+        widget.style().polish(widget)
+
+
+def action_button(action: QAction, text: str = "") -> QPushButton:
+    """A button that does what an action does and is enabled when it is."""
+    button = QPushButton(text or action.text())
+    button.setToolTip(action.toolTip())
+    button.clicked.connect(action.trigger)
+
+    def follow() -> None:
+        button.setEnabled(action.isEnabled())
+
+    action.changed.connect(follow)
+    follow()
+    return button
+
+
+def tool_button(action: QAction) -> QToolButton:
+    button = QToolButton()
+    button.setDefaultAction(action)
+    button.setAutoRaise(True)
+    button.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+    return button
+
+
+def row(*widgets: QWidget, stretch_last: bool = False) -> QHBoxLayout:
+    layout = QHBoxLayout()
+    layout.setSpacing(6)
+    for widget in widgets:
+        layout.addWidget(widget)
+    if not stretch_last:
+        layout.addStretch(1)
+    return layout
+
+
+class Panel(QFrame):
+    """A titled block of a column."""
+
+    def __init__(self, title: str, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.body = QVBoxLayout(self)
+        self.body.setContentsMargins(8, 6, 8, 8)
+        self.body.setSpacing(5)
+        self.body.addWidget(label(title, "heading"))
+
+
+class MessageBar(QFrame):
+    """One line above the images, with buttons: what the window says or asks without stopping anybody."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setProperty("role", "message")
+        self.text = label(wrap=True)
+        self.text.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Preferred)
+        self._buttons: list[QPushButton] = []
+        self._layout = QHBoxLayout(self)
+        self._layout.setContentsMargins(10, 4, 6, 4)
+        self._layout.addWidget(self.text, 1)
+        self.hide()
+
+    def say(self, text: str, answers: dict[str, Callable[[], object]] | None = None) -> None:
+        """Show a line; each answer is a button, and `Close` is always one of them."""
+        for button in self._buttons:
+            self._layout.removeWidget(button)
+            button.deleteLater()
+        self._buttons = []
+        self.text.setText(text)
+        for name, then in {**(answers or {}), "Close": lambda: None}.items():
+            button = QPushButton(name)
+            button.clicked.connect(lambda _checked=False, then=then: self._answer(then))
+            self._layout.addWidget(button)
+            self._buttons.append(button)
+        self.show()
+
+    def button(self, name: str) -> QPushButton:
+        return next(button for button in self._buttons if button.text() == name)
+
+    def _answer(self, then: Callable[[], object]) -> None:
+        self.hide()
+        then()

@@ -1,0 +1,89 @@
+"""The figures of the current state, and the certificate of a region-specific optimisation."""
+
+from __future__ import annotations
+
+from PySide6.QtWidgets import QFormLayout, QLabel
+
+from app.panels.parts import Panel, label, set_role
+from app.store import Store
+from engine.registration import Certificate, Step
+
+_FIGURES = {
+    "rmse": (
+        "Error (RMSE)",
+        "Root mean square of fixed − warped over valid voxels. A lower value alone proves nothing.",
+    ),
+    "folding": ("Folding", "Share of voxels where tissue would be turned inside out; should be 0"),
+    "jacobian": ("Smallest Jacobian", "Local volume; at or below zero the field folds"),
+    "roughness": ("Roughness", "How strongly the displacement bends from voxel to voxel"),
+    "box": ("Error in region", "RMSE inside the box of this step, before and after"),
+}
+
+
+class QualityPanel(Panel):
+    """What the last step of the current state measured."""
+
+    def __init__(self, store: Store) -> None:
+        super().__init__("Quality")
+        self._store = store
+        self.values: dict[str, QLabel] = {}
+        form = QFormLayout()
+        form.setVerticalSpacing(2)
+        for name, (text, tooltip) in _FIGURES.items():
+            self.values[name] = label()
+            caption = label(text, "dim")
+            caption.setToolTip(tooltip)
+            self.values[name].setToolTip(tooltip)
+            form.addRow(caption, self.values[name])
+        self.body.addLayout(form)
+        self.verdict = label(wrap=True)
+        self.details = label(role="dim", wrap=True)
+        self.notes = label(role="dim", wrap=True)
+        for widget in (self.verdict, self.details, self.notes):
+            self.body.addWidget(widget)
+        store.case_changed.connect(self.show_case)
+        self.show_case()
+
+    def show_case(self) -> None:
+        """Show the figures of the current state."""
+        case = self._store.case
+        step = case.current.steps[-1] if case is not None and case.current.steps else None
+        for widget in self.values.values():
+            widget.setText("–")
+            set_role(widget, "")
+        for widget in (self.verdict, self.details, self.notes):
+            widget.hide()
+        if step is not None:
+            self._show_step(step)
+
+    def _show_step(self, step: Step) -> None:
+        self.values["rmse"].setText(f"{step.rmse_hu:.1f} HU")
+        self.values["folding"].setText(f"{step.folding_percent:.3f} %")
+        self.values["jacobian"].setText(f"{step.min_jacobian:.3f}")
+        self.values["roughness"].setText(f"{step.roughness:.4g}")
+        set_role(self.values["folding"], "good" if step.folding_percent == 0 else "bad")
+        set_role(self.values["jacobian"], "good" if step.min_jacobian > 0 else "bad")
+        if step.box_rmse_hu_before is not None and step.box_rmse_hu_after is not None:
+            self.values["box"].setText(f"{step.box_rmse_hu_before:.1f} → {step.box_rmse_hu_after:.1f} HU")
+        if step.certificate is not None:
+            self._show_certificate(step.certificate)
+        if step.notes:
+            self.notes.setText("\n".join(step.notes))
+            self.notes.show()
+
+    def _show_certificate(self, certificate: Certificate) -> None:
+        self.verdict.setText("✓ Certificate: kept its promises" if certificate.passed else "✗ Certificate: NOT kept")
+        set_role(self.verdict, "good" if certificate.passed else "bad")
+        self.details.setText("\n".join(certificate_lines(certificate)))
+        self.verdict.show()
+        self.details.show()
+
+
+def certificate_lines(certificate: Certificate) -> list[str]:
+    """The four promises, each with its measured value."""
+    return [
+        f"Largest change outside: {certificate.max_change_outside_mm:g} mm",
+        f"New folds: {certificate.new_folds}",
+        f"Jump of the gradient at the seam: {certificate.seam_gradient_jump:.3g}",
+        "Error in the box grew" if certificate.box_error_grew else "Error in the box did not grow",
+    ]

@@ -1,0 +1,65 @@
+"""The status bar: where the pointer is, what the images say there, and which device computes."""
+
+from __future__ import annotations
+
+from PySide6.QtWidgets import QSizePolicy, QStatusBar
+
+from app.panels.parts import label
+from app.store import Store
+from app.viewer.planes import letters
+from app.viewer.slicing import Pictures, hu_at
+from app.viewer.view_state import Index
+
+_NAMES = {"fixed": "fixed", "moving": "moving", "warped": "warped", "difference": "difference"}
+
+
+class Readout(QStatusBar):
+    """Follows the pointer, and the cursor when the pointer is elsewhere."""
+
+    def __init__(self, store: Store) -> None:
+        super().__init__()
+        self._store = store
+        self._hovered: Index | None = None
+        self.values = label()
+        self.values.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
+        self.device = label(role="dim")
+        self.addWidget(self.values, 1)
+        self.addPermanentWidget(self.device)
+        self.setSizeGripEnabled(False)
+        for signal in (store.view_changed, store.pictures_changed):
+            signal.connect(self.show_values)
+        store.device_changed.connect(self.show_device)
+        self.show_values()
+        self.show_device()
+
+    def hover(self, voxel: Index | None) -> None:
+        self._hovered = voxel
+        self.show_values()
+
+    def show_values(self) -> None:
+        """Show place and HU."""
+        pictures = self._store.pictures
+        if pictures is None:
+            self.values.setText("No images open")
+            return
+        self.values.setText(readout_text(pictures, self._hovered or self._store.view.cursor_zyx))
+
+    def show_device(self) -> None:
+        self.device.setText(f"Device: {self._store.device}")
+
+
+def readout_text(pictures: Pictures, index_zyx: Index) -> str:
+    """Voxel, patient coordinates and HU of every image."""
+    z, y, x = index_zyx
+    point = pictures.geometry.points([[x, y, z]])[0]
+    place = "  ".join(f"{letters(axis)} {value:.1f}" for axis, value in zip(_AXES, point, strict=True))
+    values = hu_at(pictures, index_zyx)
+    hu = "   ".join(f"{name} {_number(values[name])}" for name in _NAMES)
+    return f"voxel {x}, {y}, {z}   |   {place} mm   |   {hu} HU"
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.0f}"
+
+
+_AXES = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))

@@ -1,0 +1,107 @@
+"""The boxes: name, size, and the error in each as it is now."""
+
+from __future__ import annotations
+
+from PySide6.QtCore import Qt, QTimer
+from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QTableWidget, QTableWidgetItem
+
+from app.menus import Actions
+from app.panels.parts import Panel, action_button, label, row
+from app.store import Store
+from app.viewer.boxes import size_text
+from app.viewer.slicing import box_rmse_hu
+from engine.roi import Box
+
+_ERROR_DELAY_MS = 120
+"""Errors are computed when the hand rests, so that dragging stays smooth."""
+
+
+class RegionsPanel(Panel):
+    """A table of the boxes; the selected one is what RSO works on."""
+
+    def __init__(self, store: Store, actions: Actions) -> None:
+        super().__init__("Regions")
+        self._store = store
+        self._filling = False
+        self.table = QTableWidget(0, 2)
+        self.table.setAccessibleName("Regions")
+        self.table.setHorizontalHeaderLabels(["Name", "Error now"])
+        self.table.horizontalHeader().setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
+        self.table.horizontalHeader().setSectionResizeMode(1, QHeaderView.ResizeMode.ResizeToContents)
+        self.table.horizontalHeader().setHighlightSections(False)
+        self.table.verticalHeader().hide()
+        self.table.setShowGrid(False)
+        self.table.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
+        self.table.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
+        self.table.setToolTip("Click to go to a region, double-click to rename it")
+        self.size_text = label(role="dim", wrap=True)
+        self.body.addWidget(self.table, 1)
+        self.body.addWidget(self.size_text)
+        self.body.addLayout(
+            row(action_button(actions["draw_box"], "Draw (B)"), action_button(actions["delete_box"], "Delete"))
+        )
+        self.table.cellClicked.connect(lambda number, _column: self._go_to(number))
+        self.table.itemChanged.connect(self._rename)
+        self._due = QTimer(self, singleShot=True, interval=_ERROR_DELAY_MS)
+        self._due.timeout.connect(self.show_errors)
+        store.boxes_changed.connect(self.show_boxes)
+        store.pictures_changed.connect(self._ask_errors)
+        self.show_boxes()
+
+    def show_boxes(self) -> None:
+        """List the boxes."""
+        store = self._store
+        self._filling = True
+        self.table.setRowCount(len(store.boxes))
+        for number, named in enumerate(store.boxes):
+            if self.table.item(number, 0) is None:
+                self._add_items(number)
+            self.table.item(number, 0).setText(named.name)
+        if store.selected is None:
+            self.table.clearSelection()
+        else:
+            self.table.selectRow(store.selected)
+        self._filling = False
+        self.size_text.setText(self._size_text())
+        self._ask_errors()
+
+    def show_errors(self) -> None:
+        """Compute and show the error in each box."""
+        self._filling = True
+        pictures = self._store.pictures
+        for number, named in enumerate(self._store.boxes):
+            value = None if pictures is None else box_rmse_hu(pictures, named.box)
+            self.table.item(number, 1).setText("–" if value is None else f"{value:.0f} HU")
+        self._filling = False
+
+    def _ask_errors(self) -> None:
+        if self._store.boxes and not self._due.isActive():
+            self._due.start()
+
+    def _size_text(self) -> str:
+        store, named = self._store, self._store.selected_box
+        if named is None or store.pictures is None:
+            return "Press B and drag a box over a place\nthat is still wrong."
+        return f"{size_text(named.box, store.pictures.geometry.spacing_zyx_mm)}\n{named.box}"
+
+    def _add_items(self, number: int) -> None:
+        self.table.setItem(number, 0, QTableWidgetItem())
+        error = QTableWidgetItem()
+        error.setFlags(Qt.ItemFlag.ItemIsEnabled | Qt.ItemFlag.ItemIsSelectable)
+        error.setTextAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
+        self.table.setItem(number, 1, error)
+
+    def _go_to(self, number: int) -> None:
+        store = self._store
+        store.set_boxes(store.boxes, number)
+        store.change_view(cursor_zyx=_middle(store.boxes[number].box))
+
+    def _rename(self, item: QTableWidgetItem) -> None:
+        if not self._filling and item.column() == 0:
+            self._store.rename_box(item.row(), item.text())
+            item.setText(self._store.boxes[item.row()].name)
+
+
+def _middle(box: Box) -> tuple[int, int, int]:
+    (z0, z1), (y0, y1), (x0, x1) = box.ranges_zyx
+    return (z0 + z1) // 2, (y0 + y1) // 2, (x0 + x1) // 2

@@ -1,0 +1,239 @@
+"""The left column: the work in its order, with the next sensible step in evidence."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from PySide6.QtCore import Qt, Signal
+from PySide6.QtWidgets import (
+    QComboBox,
+    QFormLayout,
+    QFrame,
+    QLineEdit,
+    QPushButton,
+    QScrollArea,
+    QSpinBox,
+    QToolButton,
+    QVBoxLayout,
+    QWidget,
+)
+
+from app.menus import Actions
+from app.panels.parts import action_button, label, row, set_role
+from app.stages import Stage, Status, stages
+from app.store import Store
+from engine.volume import Volume
+
+_MARKS = {Status.DONE: "✓", Status.NEXT: "▸", Status.OPEN: "○", Status.BLOCKED: "·"}
+_MOST_ITERATIONS = 5000
+_ALIGN_CHOICES = {"rigid": "Rigid, by image content", "none": "None", "file": "From a transform file"}
+_BY_CHOICES = {"field": "Field (fast on a CPU)", "network": "Network (as the paper)"}
+_SCOPE_CHOICES = {"crop": "The box alone", "image": "Whole image (as the paper)"}
+
+
+_WIDTH = 268
+
+
+class Section(QFrame):
+    """One stage: a header that opens and closes, and its controls."""
+
+    def __init__(self, number: int, title: str) -> None:
+        super().__init__()
+        self.setProperty("role", "section")
+        self._title = f"{number}  {title}"
+        self.header = QToolButton()
+        self.header.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextOnly)
+        self.header.setAutoRaise(True)
+        self.header.setToolTip("Open or close this section")
+        self.note = label(role="dim")
+        self.content = QWidget()
+        self.form = QFormLayout(self.content)
+        self.form.setContentsMargins(6, 0, 2, 2)
+        self.form.setVerticalSpacing(5)
+        self.form.setRowWrapPolicy(QFormLayout.RowWrapPolicy.DontWrapRows)
+        self.form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(5, 3, 5, 4)
+        layout.setSpacing(3)
+        top = row(self.header, stretch_last=True)
+        top.addStretch(1)
+        top.addWidget(self.note)
+        layout.addLayout(top)
+        layout.addWidget(self.content)
+        self.main_buttons: list[QPushButton] = []
+        self._status: Status | None = None
+        self.header.clicked.connect(lambda: self.content.setVisible(self.content.isHidden()))
+
+    def add_main(self, button: QPushButton) -> None:
+        """The button that does the stage."""
+        self.main_buttons.append(button)
+        self.form.addRow(button)
+
+    def show_stage(self, stage: Stage) -> None:
+        """Mark the stage; it opens when it becomes the next one and closes when another does."""
+        self.header.setText(f"{_MARKS[stage.status]}  {self._title}")
+        self.note.setText(stage.note)
+        if stage.status is self._status:
+            return
+        self._status = stage.status
+        is_next = stage.status is Status.NEXT
+        self.content.setVisible(is_next)
+        self.setProperty("status", stage.status.value)
+        for button in self.main_buttons:
+            set_role(button, "next" if is_next else "")
+        for widget in (self, self.header):
+            widget.style().unpolish(widget)
+            widget.style().polish(widget)
+        font = self.header.font()
+        font.setBold(is_next)
+        self.header.setFont(font)
+
+
+class WorkflowPanel(QScrollArea):
+    """Images, Align, General, Image, Region, Quality, Export."""
+
+    file_wanted = Signal()
+
+    def __init__(self, store: Store, actions: Actions) -> None:
+        super().__init__()
+        self._store = store
+        self.setWidgetResizable(True)
+        self.setFrameShape(QFrame.Shape.NoFrame)
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.setMinimumWidth(_WIDTH)
+        inner = QWidget()
+        self._column = QVBoxLayout(inner)
+        self._column.setContentsMargins(6, 6, 6, 6)
+        self._column.setSpacing(5)
+        self.sections: dict[str, Section] = {}
+        for number, stage in enumerate(stages(None, False, 0), start=1):
+            self.sections[stage.name] = Section(number, stage.title)
+            self._column.addWidget(self.sections[stage.name])
+        self._column.addStretch(1)
+        self.setWidget(inner)
+        self._fill(actions)
+        for signal in (store.case_changed, store.boxes_changed, store.pictures_changed):
+            signal.connect(self.update_stages)
+        store.settings_changed.connect(self._show_settings)
+        self._show_settings()
+        self.update_stages()
+
+    def set_models(self, models: dict[str, str]) -> None:
+        """Offer models by name and description."""
+        self.model.blockSignals(True)
+        self.model.clear()
+        for number, (name, description) in enumerate(models.items()):
+            self.model.addItem(name, name)
+            self.model.setItemData(number, description, Qt.ItemDataRole.ToolTipRole)
+        self.model.blockSignals(False)
+        self._show_settings()
+
+    def update_stages(self) -> None:
+        """Show how far the case has come."""
+        store = self._store
+        exported = store.case is not None and store.exported_case is store.case
+        for stage in stages(store.case, store.fixed is not None, len(store.boxes), exported):
+            self.sections[stage.name].show_stage(stage)
+        self.fixed_text.setText(_describe(store.fixed))
+        self.moving_text.setText(_describe(store.moving))
+        named = store.selected_box
+        self.region_text.setText(named.name if named else "none: press B and drag")
+
+    def _fill(self, actions: Actions) -> None:
+        sections = self.sections
+        self.fixed_text, self.moving_text, self.region_text = label(wrap=True), label(wrap=True), label()
+        sections["images"].form.addRow("Fixed", self.fixed_text)
+        sections["images"].form.addRow("Moving", self.moving_text)
+        sections["images"].add_main(action_button(actions["open"]))
+        sections["images"].form.addRow(
+            row(action_button(actions["demo"], "Demo case"), action_button(actions["open_case"]))
+        )
+        self._fill_align(actions)
+        self.model = self._combo("model", {"general": "general"}, "The pretrained network")
+        sections["general"].form.addRow("Model", self.model)
+        sections["general"].add_main(action_button(actions["general"], "Run general model"))
+        for name in ("iso", "rso"):
+            self._fill_refinement(name, actions)
+        sections["quality"].form.addRow(
+            label(
+                "Scroll through the difference, look at the Jacobian, and read the figures on the right.",
+                "dim",
+                wrap=True,
+            )
+        )
+        sections["quality"].form.addRow(
+            row(action_button(actions["jacobian"]), action_button(actions["orientations"], "Orientations"))
+        )
+        sections["export"].add_main(action_button(actions["export"]))
+        sections["export"].form.addRow(action_button(actions["save"]))
+
+    def _fill_align(self, actions: Actions) -> None:
+        section = self.sections["align"]
+        self.align = self._combo("align", _ALIGN_CHOICES, "How the images are brought together before anything else")
+        section.form.addRow("Method", self.align)
+        self.align_file = QLineEdit(placeholderText="transform.h5, .tfm, .txt")
+        self.align_file.editingFinished.connect(lambda: self._change(align_file=self.align_file.text()))
+        self.align_browse = QToolButton(text="…", toolTip="Choose a transform file")
+        self.align_browse.clicked.connect(self.file_wanted)
+        self._align_row = QWidget()
+        holder = row(self.align_file, self.align_browse, stretch_last=True)
+        holder.setContentsMargins(0, 0, 0, 0)
+        self._align_row.setLayout(holder)
+        section.form.addRow(self._align_row)
+        section.add_main(action_button(actions["align"]))
+
+    def _fill_refinement(self, name: str, actions: Actions) -> None:
+        section = self.sections[name]
+        if name == "rso":
+            section.form.addRow("Region", self.region_text)
+        iterations = QSpinBox(minimum=1, maximum=_MOST_ITERATIONS, singleStep=50)
+        iterations.setToolTip("Stop ends sooner and keeps the best state")
+        iterations.valueChanged.connect(lambda value: self._change(**{f"{name}_iterations": value}))
+        setattr(self, f"{name}_iterations", iterations)
+        section.form.addRow("Iterations", iterations)
+        by = self._combo(
+            f"{name}_by", _BY_CHOICES, "What is optimised: a copy of the network's weights, or the field itself"
+        )
+        setattr(self, f"{name}_by", by)
+        section.form.addRow("By", by)
+        if name == "rso":
+            self.rso_scope = self._combo("rso_scope", _SCOPE_CHOICES, "What each iteration looks at")
+            section.form.addRow("Scope", self.rso_scope)
+            section.form.addRow(action_button(actions["draw_box"], "Draw region (B)"))
+        section.add_main(action_button(actions[name], "Optimise image" if name == "iso" else "Optimise region"))
+
+    def _combo(self, setting: str, choices: dict[str, str], tooltip: str) -> QComboBox:
+        combo = QComboBox(toolTip=tooltip)
+        combo.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        combo.setMinimumContentsLength(12)
+        for value, text in choices.items():
+            combo.addItem(text, value)
+        combo.currentIndexChanged.connect(partial(self._take_choice, setting, combo))
+        return combo
+
+    def _take_choice(self, setting: str, combo: QComboBox, _index: int) -> None:
+        self._change(**{setting: combo.currentData()})
+
+    def _change(self, **changes: Any) -> None:
+        self._store.set_settings(replace(self._store.settings, **changes))
+
+    def _show_settings(self) -> None:
+        settings = self._store.settings
+        for name in ("align", "model", "iso_by", "rso_by", "rso_scope"):
+            combo: QComboBox = getattr(self, name)
+            combo.setCurrentIndex(max(0, combo.findData(getattr(settings, name))))
+        self.iso_iterations.setValue(settings.iso_iterations)
+        self.rso_iterations.setValue(settings.rso_iterations)
+        if self.align_file.text() != settings.align_file:
+            self.align_file.setText(settings.align_file)
+        self._align_row.setVisible(settings.align == "file")
+
+
+def _describe(volume: Volume | None) -> str:
+    if volume is None:
+        return "not open yet"
+    size = " × ".join(str(n) for n in volume.geometry.size_xyz)
+    spacing = " × ".join(f"{s:.3g}" for s in volume.geometry.spacing_xyz_mm)
+    return f"{volume.modality}, {size}\n{spacing} mm"

@@ -1,0 +1,72 @@
+"""What the window remembers from one day to the next."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, fields
+from pathlib import Path
+
+from PySide6.QtCore import QSettings
+from PySide6.QtWidgets import QMainWindow, QSplitter
+
+from app.store import RunSettings
+from app.theme import ThemeName
+
+
+def stored() -> QSettings:
+    return QSettings("Regard", "Regard")
+
+
+def load_theme() -> ThemeName:
+    return "light" if stored().value("theme") == "light" else "dark"
+
+
+def save_theme(name: ThemeName) -> None:
+    stored().setValue("theme", name)
+
+
+def load_run_settings() -> RunSettings:
+    """The settings of the last run; whatever cannot be read is the default."""
+    values = stored()
+    known = {field.name: values.value(f"run/{field.name}") for field in fields(RunSettings)}
+    default = RunSettings()
+    kept = {name: _like(getattr(default, name), value) for name, value in known.items() if value is not None}
+    return RunSettings(**kept)
+
+
+def save_run_settings(settings: RunSettings) -> None:
+    values = stored()
+    for name, value in asdict(settings).items():
+        values.setValue(f"run/{name}", value)
+
+
+def last_folder() -> Path:
+    """Where the last file dialog was."""
+    folder = Path(str(stored().value("folder", str(Path.home()))))
+    return folder if folder.is_dir() else Path.home()
+
+
+def remember_folder(path: Path) -> None:
+    stored().setValue("folder", str(path if path.is_dir() else path.parent))
+
+
+def save_window(window: QMainWindow, splitters: dict[str, QSplitter]) -> None:
+    values = stored()
+    values.setValue("window/geometry", window.saveGeometry())
+    for name, splitter in splitters.items():
+        values.setValue(f"window/{name}", splitter.saveState())
+
+
+def restore_window(window: QMainWindow, splitters: dict[str, QSplitter]) -> None:
+    values = stored()
+    if values.contains("window/geometry"):
+        window.restoreGeometry(values.value("window/geometry"))
+    for name, splitter in splitters.items():
+        if values.contains(f"window/{name}"):
+            splitter.restoreState(values.value(f"window/{name}"))
+
+
+def _like(default: str | int, value: object) -> str | int:
+    try:
+        return type(default)(value)
+    except (TypeError, ValueError):
+        return default

@@ -1,0 +1,195 @@
+"""The one source of truth of the window. Everything that is shown comes from here and is told to change here."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from PySide6.QtCore import QObject, Signal
+
+from app.viewer.boxes import NamedBox, renamed
+from app.viewer.slicing import Pictures
+from app.viewer.view_state import ViewState
+from engine.case import Case
+from engine.progress import Progress
+from engine.roi import Box
+from engine.volume import Volume
+
+
+@dataclass(frozen=True, slots=True)
+class RunSettings:
+    """What the left column sets for the steps."""
+
+    align: str = "rigid"
+    align_file: str = ""
+    model: str = "general"
+    iso_iterations: int = 100
+    iso_by: str = "field"
+    rso_iterations: int = 400
+    rso_by: str = "field"
+    rso_scope: str = "crop"
+
+
+@dataclass(slots=True)
+class Run:
+    """Foreground work, running or just ended. `error_hu` and `box_error_hu` are the curves, one value a report."""
+
+    title: str
+    is_step: bool = False
+    stage: str = ""
+    done: int = 0
+    total: int = 0
+    note: str = ""
+    state: str = "running"
+    iterations: list[int] = field(default_factory=list)
+    error_hu: list[float] = field(default_factory=list)
+    box_iterations: list[int] = field(default_factory=list)
+    box_error_hu: list[float] = field(default_factory=list)
+    _first: tuple[float, int] | None = None
+
+    @property
+    def running(self) -> bool:
+        return self.state in ("running", "stopping", "cancelling")
+
+    def take(self, progress: Progress) -> None:
+        """Take in one report."""
+        if progress.stage != self.stage:
+            self.stage, self._first = progress.stage, None
+        if self._first is None:
+            self._first = (time.monotonic(), progress.done)
+        self.done, self.total, self.note = progress.done, progress.total, progress.note
+        if progress.rmse_hu is not None:
+            self.iterations.append(progress.done)
+            self.error_hu.append(progress.rmse_hu)
+        if progress.box_rmse_hu is not None:
+            self.box_iterations.append(progress.done)
+            self.box_error_hu.append(progress.box_rmse_hu)
+
+    def seconds_left(self) -> float | None:
+        """As long as the iterations so far suggest; `None` before the second."""
+        if self._first is None or self.done <= self._first[1]:
+            return None
+        start_s, first = self._first
+        return (time.monotonic() - start_s) / (self.done - first) * max(self.total - self.done, 0)
+
+
+class Store(QObject):
+    """State and signals. Holds no widget and starts no work."""
+
+    case_changed = Signal()
+    pictures_changed = Signal()
+    view_changed = Signal()
+    boxes_changed = Signal()
+    settings_changed = Signal()
+    run_changed = Signal()
+    device_changed = Signal()
+
+    def __init__(self, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self.fixed: Volume | None = None
+        self.moving: Volume | None = None
+        self.case: Case | None = None
+        self.saved_case: Case | None = None
+        self.folder: Path | None = None
+        self.exported_case: Case | None = None
+        self.pictures: Pictures | None = None
+        self.view = ViewState()
+        self.boxes: tuple[NamedBox, ...] = ()
+        self.selected: int | None = None
+        self.settings = RunSettings()
+        self.run: Run | None = None
+        self.device = "detected in a moment"
+
+    @property
+    def running(self) -> bool:
+        return self.run is not None and self.run.running
+
+    @property
+    def unsaved(self) -> bool:
+        return self.case is not None and self.case is not self.saved_case and len(self.case.states) > 1
+
+    @property
+    def selected_box(self) -> NamedBox | None:
+        return None if self.selected is None else self.boxes[self.selected]
+
+    def set_images(self, fixed: Volume | None, moving: Volume | None) -> None:
+        """Other images, hence another case once both are there."""
+        self.fixed, self.moving = fixed, moving
+        self._begin(Case.new(fixed, moving) if fixed is not None and moving is not None else None)
+
+    def set_opened(self, case: Case, folder: Path | None) -> None:
+        """A case read from disk, with the boxes of its steps."""
+        self.fixed, self.moving = case.fixed, case.moving
+        self._begin(case)
+        self.folder, self.saved_case = folder, case if folder else None
+        drawn = dict.fromkeys(step.box for step in case.states[-1].steps if step.box is not None)
+        self.set_boxes(tuple(NamedBox(f"Region {i + 1}", box) for i, box in enumerate(drawn)), 0 if drawn else None)
+
+    def set_case(self, case: Case) -> None:
+        """The same case at another state."""
+        self.case = case
+        self.case_changed.emit()
+
+    def set_saved(self, case: Case, folder: Path) -> None:
+        self.saved_case, self.folder = case, folder
+        self.case_changed.emit()
+
+    def set_exported(self) -> None:
+        self.exported_case = self.case
+        self.case_changed.emit()
+
+    def set_pictures(self, pictures: Pictures | None) -> None:
+        first = pictures is not None and (self.pictures is None or self.pictures.geometry != pictures.geometry)
+        self.pictures = pictures
+        if first:
+            self.set_view(replace(self.view, cursor_zyx=pictures.middle_zyx(), zoom=1.0, pan_zyx_mm=(0.0, 0.0, 0.0)))
+        self.pictures_changed.emit()
+
+    def set_view(self, view: ViewState) -> None:
+        if view != self.view:
+            self.view = view
+            self.view_changed.emit()
+
+    def change_view(self, **changes: object) -> None:
+        self.set_view(replace(self.view, **changes))
+
+    def set_boxes(self, boxes: tuple[NamedBox, ...], selected: int | None) -> None:
+        self.boxes, self.selected = boxes, selected
+        self.boxes_changed.emit()
+
+    def add_box(self, box: Box) -> None:
+        names = {named.name for named in self.boxes}
+        number = next(i for i in range(1, len(names) + 2) if f"Region {i}" not in names)
+        self.set_boxes((*self.boxes, NamedBox(f"Region {number}", box)), len(self.boxes))
+
+    def reshape_box(self, number: int, box: Box) -> None:
+        boxes = tuple(replace(named, box=box) if i == number else named for i, named in enumerate(self.boxes))
+        self.set_boxes(boxes, number)
+
+    def rename_box(self, number: int, name: str) -> None:
+        if name.strip() and name != self.boxes[number].name:
+            self.set_boxes(renamed(self.boxes, number, name.strip()), self.selected)
+
+    def remove_box(self, number: int) -> None:
+        boxes = self.boxes[:number] + self.boxes[number + 1 :]
+        self.set_boxes(boxes, min(number, len(boxes) - 1) if boxes else None)
+
+    def set_settings(self, settings: RunSettings) -> None:
+        if settings != self.settings:
+            self.settings = settings
+            self.settings_changed.emit()
+
+    def set_run(self, run: Run | None) -> None:
+        self.run = run
+        self.run_changed.emit()
+
+    def set_device(self, device: str) -> None:
+        self.device = device
+        self.device_changed.emit()
+
+    def _begin(self, case: Case | None) -> None:
+        self.case, self.saved_case, self.folder, self.exported_case = case, None, None, None
+        self.set_boxes((), None)
+        self.set_run(None)
+        self.case_changed.emit()

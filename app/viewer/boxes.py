@@ -1,0 +1,137 @@
+"""Boxes on a plane: outlines, handles, and the box that a drag makes. Covers exactly the voxels dragged over."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from app.viewer.planes import Plane
+from app.viewer.view_state import Index
+from engine.roi import Box
+
+Place = tuple[float, float]
+Handle = tuple[int, int]
+"""Which edge moves across (-1 low, 0 none, 1 high) and down; (0, 0) moves the whole box."""
+
+HANDLES: tuple[Handle, ...] = ((-1, -1), (0, -1), (1, -1), (-1, 0), (0, 0), (1, 0), (-1, 1), (0, 1), (1, 1))
+
+
+@dataclass(frozen=True, slots=True)
+class NamedBox:
+    """A box as the user knows it."""
+
+    name: str
+    box: Box
+
+
+@dataclass(frozen=True, slots=True)
+class Outline:
+    """A box on a plane: its edges in mm (low and high, across and down)."""
+
+    number: int
+    name: str
+    across: tuple[float, float]
+    down: tuple[float, float]
+    on_slice: bool
+    selected: bool
+
+    def handle_place(self, handle: Handle) -> Place:
+        return _along(self.across, handle[0]), _along(self.down, handle[1])
+
+
+def outline(named: NamedBox, number: int, plane: Plane, cursor_zyx: Index, selected: bool) -> Outline:
+    """A box as it looks on the cursor's slice of a plane."""
+    ranges = named.box.ranges_zyx
+    across_mm, down_mm = plane.spacing_mm
+    low, high = ranges[plane.normal]
+    return Outline(
+        number,
+        named.name,
+        _edges(ranges[plane.column], across_mm),
+        _edges(ranges[plane.row], down_mm),
+        on_slice=low <= cursor_zyx[plane.normal] < high,
+        selected=selected,
+    )
+
+
+def handle_at(shape: Outline, place_mm: Place, reach_mm: float) -> Handle | None:
+    """The nearest handle within reach of a place."""
+    across, down = place_mm
+
+    def distance(handle: Handle) -> float:
+        x, y = shape.handle_place(handle)
+        return max(abs(x - across), abs(y - down))
+
+    nearest = min(HANDLES, key=distance)
+    return nearest if distance(nearest) <= reach_mm else None
+
+
+def dragged_box(start_zyx: Index, end_zyx: Index, plane: Plane) -> Box:
+    """The box from one voxel to another of a slice, both included, cut at the faces of the grid.
+
+    Its depth is that of its shorter side in mm, round the slice that was drawn on.
+    """
+    ranges = [(0, 1)] * 3
+    for axis in (plane.row, plane.column):
+        low, high = sorted((start_zyx[axis], end_zyx[axis]))
+        ranges[axis] = _cut(low, high + 1, plane.shape_zyx[axis])
+    side_mm = min(
+        (ranges[axis][1] - ranges[axis][0]) * plane.spacing_zyx_mm[axis] for axis in (plane.row, plane.column)
+    )
+    depth = max(1, round(side_mm / plane.spacing_zyx_mm[plane.normal]))
+    first = start_zyx[plane.normal] - depth // 2
+    ranges[plane.normal] = _cut(first, first + depth, plane.shape_zyx[plane.normal])
+    return _box(ranges)
+
+
+def reshaped_box(box: Box, handle: Handle, moved_mm: Place, plane: Plane) -> Box:
+    """A box after one of its handles was dragged by a distance; it keeps at least one voxel and stays in the grid."""
+    ranges = list(box.ranges_zyx)
+    for axis, side, distance, spacing in zip(
+        (plane.column, plane.row), handle, moved_mm, plane.spacing_mm, strict=True
+    ):
+        ranges[axis] = _moved(ranges[axis], side, handle == (0, 0), round(distance / spacing), plane.shape_zyx[axis])
+    return _box(ranges)
+
+
+def renamed(boxes: tuple[NamedBox, ...], number: int, name: str) -> tuple[NamedBox, ...]:
+    return tuple(replace(box, name=name) if i == number else box for i, box in enumerate(boxes))
+
+
+def size_text(box: Box, spacing_zyx_mm: tuple[float, float, float]) -> str:
+    """Size in voxels and mm, x fastest."""
+    shape = box.shape_zyx
+    voxels = " × ".join(str(n) for n in shape[::-1])
+    mm = " × ".join(f"{n * s:.0f}" for n, s in zip(shape[::-1], spacing_zyx_mm[::-1], strict=True))
+    return f"{voxels} voxels\n{mm} mm"
+
+
+def _moved(edges: tuple[int, int], side: int, whole: bool, steps: int, size: int) -> tuple[int, int]:
+    low, high = edges
+    if whole:
+        steps = min(max(steps, -low), size - high)
+        return low + steps, high + steps
+    if side < 0:
+        return min(max(low + steps, 0), high - 1), high
+    if side > 0:
+        return low, max(min(high + steps, size), low + 1)
+    return edges
+
+
+def _cut(low: int, high: int, size: int) -> tuple[int, int]:
+    low = min(max(low, 0), size - 1)
+    return low, max(min(high, size), low + 1)
+
+
+def _box(ranges: list[tuple[int, int]]) -> Box:
+    (z0, z1), (y0, y1), (x0, x1) = ranges
+    return Box(x0, x1, y0, y1, z0, z1)
+
+
+def _edges(indices: tuple[int, int], spacing_mm: float) -> tuple[float, float]:
+    low, high = indices
+    return (low - 0.5) * spacing_mm, (high - 0.5) * spacing_mm
+
+
+def _along(edges: tuple[float, float], side: int) -> float:
+    low, high = edges
+    return (low + high) / 2 + side * (high - low) / 2

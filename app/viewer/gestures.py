@@ -1,0 +1,181 @@
+"""What a drag means: one small tool for each, chosen when the button goes down."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Protocol
+
+from PySide6.QtCore import Qt
+
+from app.store import Store
+from app.viewer.boxes import Handle, Outline, Place, dragged_box, handle_at, reshaped_box
+from app.viewer.pane import Gesture
+from app.viewer.slicing import PaneState
+from app.viewer.view_state import ImageName, Index, dragged_window
+from engine.roi import Box
+
+HANDLE_REACH_PIXELS = 8
+_HU_PER_PIXEL = 2.0
+_ZOOM_PER_NOTCH = 1.15
+_CURSORS: dict[Handle, Qt.CursorShape] = {
+    (0, 0): Qt.CursorShape.SizeAllCursor,
+    (0, 1): Qt.CursorShape.SizeVerCursor,
+    (1, 0): Qt.CursorShape.SizeHorCursor,
+}
+
+
+class Tool(Protocol):
+    """A drag under way."""
+
+    def move(self, gesture: Gesture) -> None: ...
+
+    def release(self, gesture: Gesture) -> None: ...
+
+
+class PointTool:
+    """Moves the cursor of all panes."""
+
+    def __init__(self, store: Store, state: PaneState, gesture: Gesture) -> None:
+        self._store, self._plane = store, state.plane
+        self.move(gesture)
+
+    def move(self, gesture: Gesture) -> None:
+        view = self._store.view
+        voxel = self._plane.voxel(gesture.place_mm, view.cursor_zyx)
+        self._store.set_view(view.at(voxel, self._plane.shape_zyx))
+
+    def release(self, gesture: Gesture) -> None:
+        self.move(gesture)
+
+
+class WindowTool:
+    """Right-drag: sideways changes the width of the window, up and down its level."""
+
+    def __init__(self, store: Store, image: ImageName, gesture: Gesture) -> None:
+        self._store, self._image, self._start = store, image, gesture.pixel
+        self._window_hu = store.view.window_of(image)
+
+    def move(self, gesture: Gesture) -> None:
+        wider = (gesture.pixel[0] - self._start[0]) * _HU_PER_PIXEL
+        higher = (gesture.pixel[1] - self._start[1]) * _HU_PER_PIXEL
+        view = self._store.view
+        self._store.set_view(view.with_window(self._image, dragged_window(self._window_hu, wider, higher)))
+
+    def release(self, gesture: Gesture) -> None:
+        self.move(gesture)
+
+
+class PanTool:
+    """Middle-drag or Shift-drag: moves the picture under the hand."""
+
+    def __init__(self, store: Store, state: PaneState, gesture: Gesture) -> None:
+        self._store, self._plane, self._held = store, state.plane, gesture.place_mm
+
+    def move(self, gesture: Gesture) -> None:
+        moved = gesture.place_mm[0] - self._held[0], gesture.place_mm[1] - self._held[1]
+        pan = list(self._store.view.pan_zyx_mm)
+        pan[self._plane.column] -= moved[0]
+        pan[self._plane.row] -= moved[1]
+        self._store.change_view(pan_zyx_mm=tuple(pan))
+
+    def release(self, gesture: Gesture) -> None:
+        self.move(gesture)
+
+
+class DrawTool:
+    """Drags a new box; the box is the store's from the first voxel on, so every pane shows it."""
+
+    def __init__(self, store: Store, state: PaneState, gesture: Gesture) -> None:
+        self._store, self._plane = store, state.plane
+        self._from = self._voxel(gesture)
+        self._number = len(store.boxes)
+        store.add_box(self._box(gesture))
+
+    def move(self, gesture: Gesture) -> None:
+        self._store.reshape_box(self._number, self._box(gesture))
+
+    def release(self, gesture: Gesture) -> None:
+        box = self._box(gesture)
+        if min(box.ranges_zyx[axis][1] - box.ranges_zyx[axis][0] for axis in (self._plane.row, self._plane.column)) < 2:
+            self._store.remove_box(self._number)
+        else:
+            self._store.reshape_box(self._number, box)
+            self._store.change_view(drawing_box=False)
+
+    def _voxel(self, gesture: Gesture) -> Index:
+        return self._plane.voxel(gesture.place_mm, self._store.view.cursor_zyx)
+
+    def _box(self, gesture: Gesture) -> Box:
+        return dragged_box(self._from, self._voxel(gesture), self._plane)
+
+
+class ReshapeTool:
+    """Drags a handle of a box."""
+
+    def __init__(self, store: Store, state: PaneState, gesture: Gesture, number: int, handle: Handle) -> None:
+        self._store, self._plane, self._number, self._handle = store, state.plane, number, handle
+        self._box, self._start = store.boxes[number].box, gesture.place_mm
+
+    def move(self, gesture: Gesture) -> None:
+        moved: Place = gesture.place_mm[0] - self._start[0], gesture.place_mm[1] - self._start[1]
+        box = reshaped_box(self._box, self._handle, moved, self._plane)
+        if box != self._store.boxes[self._number].box:
+            self._store.reshape_box(self._number, box)
+
+    def release(self, gesture: Gesture) -> None:
+        self.move(gesture)
+
+
+def tool_for(store: Store, state: PaneState, gesture: Gesture) -> Tool | None:
+    """The tool that a press begins."""
+    shift = bool(gesture.modifiers & Qt.KeyboardModifier.ShiftModifier)
+    if gesture.button == Qt.MouseButton.RightButton:
+        return WindowTool(store, state.slot.image, gesture)
+    if gesture.button == Qt.MouseButton.MiddleButton or (gesture.button == Qt.MouseButton.LeftButton and shift):
+        return PanTool(store, state, gesture)
+    if gesture.button != Qt.MouseButton.LeftButton:
+        return None
+    if store.view.drawing_box and not store.running:
+        return DrawTool(store, state, gesture)
+    grasp = grasped(state, gesture)
+    if grasp is not None and not store.running:
+        return ReshapeTool(store, state, gesture, grasp[0].number, grasp[1])
+    return PointTool(store, state, gesture)
+
+
+def grasped(state: PaneState, gesture: Gesture) -> tuple[Outline, Handle] | None:
+    """The handle of the selected box under the hand."""
+    for shape in state.outlines:
+        if shape.selected and shape.on_slice:
+            handle = handle_at(shape, gesture.place_mm, HANDLE_REACH_PIXELS * gesture.mm_per_pixel)
+            if handle is not None:
+                return shape, handle
+    return None
+
+
+def hand_shape(state: PaneState, gesture: Gesture) -> Qt.CursorShape:
+    """The mouse pointer that says what a press would do."""
+    if state.drawing_box:
+        return Qt.CursorShape.CrossCursor
+    grasp = grasped(state, gesture)
+    if grasp is None:
+        return Qt.CursorShape.ArrowCursor
+    across, down = grasp[1]
+    falls = (across * down > 0) == (state.plane.flip_across == state.plane.flip_down)
+    diagonal = Qt.CursorShape.SizeFDiagCursor if falls else Qt.CursorShape.SizeBDiagCursor
+    return _CURSORS.get((abs(across), abs(down)), diagonal)
+
+
+def wheel(store: Store, state: PaneState, gesture: Gesture) -> None:
+    """Scroll through the slices; with Ctrl, zoom about the pointer."""
+    plane, view = state.plane, store.view
+    if gesture.modifiers & Qt.KeyboardModifier.ControlModifier:
+        zoomed = view.zoomed(_ZOOM_PER_NOTCH**gesture.notches)
+        kept = 1 - view.zoom / zoomed.zoom
+        pan = list(view.pan_zyx_mm)
+        pan[plane.column] += (gesture.place_mm[0] - state.middle_mm[0]) * kept
+        pan[plane.row] += (gesture.place_mm[1] - state.middle_mm[1]) * kept
+        store.set_view(replace(zoomed, pan_zyx_mm=(pan[0], pan[1], pan[2])))
+        return
+    steps = -round(gesture.notches) if abs(gesture.notches) >= 1 else (-1 if gesture.notches > 0 else 1)
+    store.set_view(view.stepped(plane.normal, steps, plane.shape_zyx))

@@ -1,0 +1,178 @@
+"""One image pane. It draws the `PaneState` it is given and reports what the hand does; it decides nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from PySide6.QtCore import QEvent, QPointF, QRectF, Qt, QTimer, Signal
+from PySide6.QtGui import QImage, QMouseEvent, QPainter, QPaintEvent, QTransform, QWheelEvent
+from PySide6.QtWidgets import QSizePolicy, QWidget
+
+from app.viewer.annotations import paint_annotations
+from app.viewer.planes import Plane
+from app.viewer.slicing import Layer, PaneState, Pixels
+from app.viewer.view_state import WindowHu
+from engine.shapes import HuArray
+
+_DEGREES_A_NOTCH = 120
+_QUIET_MS = 150
+"""Pictures that follow each other faster, as in scrolling, are painted without smoothing: half the time."""
+
+_OPAQUE = QImage.Format.Format_RGB32
+
+
+@dataclass(frozen=True, slots=True)
+class Gesture:
+    """What the hand did. `place_mm` is (across, down) on the plane, `pixel` the same in the pane."""
+
+    phase: Literal["press", "move", "release", "hover", "wheel"]
+    place_mm: tuple[float, float]
+    pixel: tuple[float, float]
+    mm_per_pixel: float
+    button: Qt.MouseButton = Qt.MouseButton.NoButton
+    modifiers: Qt.KeyboardModifier = Qt.KeyboardModifier.NoModifier
+    notches: float = 0.0
+
+
+class Pane(QWidget):
+    """Makes a picture only where it differs from the one it made last."""
+
+    gestured = Signal(object)
+    left = Signal()
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.state: PaneState | None = None
+        self._images: dict[object, tuple[tuple[object, ...], QImage | None]] = {}
+        self._smooth = True
+        self._quiet = QTimer(self, singleShot=True, interval=_QUIET_MS)
+        self._quiet.timeout.connect(self._paint_smoothly)
+        self.setAttribute(Qt.WidgetAttribute.WA_OpaquePaintEvent)
+        self.setMouseTracking(True)
+        self.setFocusPolicy(Qt.FocusPolicy.ClickFocus)
+        self.setMinimumSize(120, 100)
+        self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Ignored)
+
+    def show_state(self, state: PaneState) -> None:
+        """Draw a state, as far as it differs from the one before."""
+        before, self.state = self.state, state
+        if before is None or before.slot != state.slot:
+            self.setAccessibleName(f"{state.title}, {state.slot.plane}")
+        images = {layer.key[0]: self._imaged(layer) for layer in state.layers}
+        if any(self._images.get(name) is not image for name, image in images.items()):
+            self._smooth = not self._quiet.isActive()
+            self._quiet.start()
+        self._images = images
+        self.update()
+
+    def transform(self) -> QTransform:
+        """From places on the plane (mm) to pixels of this pane."""
+        return screen_transform(self.state, self.width(), self.height())
+
+    def pixel_of(self, place_mm: tuple[float, float]) -> QPointF:
+        """Where a place on the plane is in this pane."""
+        return self.transform().map(QPointF(*place_mm))
+
+    def place_of(self, pixel: QPointF) -> tuple[float, float]:
+        """The place on the plane (across, down) in mm under a pixel."""
+        place = self.transform().inverted()[0].map(pixel)
+        return place.x(), place.y()
+
+    def paintEvent(self, event: QPaintEvent) -> None:  # noqa: N802
+        painter = QPainter(self)
+        painter.fillRect(self.rect(), Qt.GlobalColor.black)
+        state = self.state
+        if state is None:
+            return
+        transform = self.transform() if state.plane is not None else QTransform()
+        for layer in state.layers:
+            image = self._images[layer.key[0]][1]
+            if image is None:
+                continue
+            painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform, layer.smooth and self._smooth)
+            painter.setOpacity(layer.opacity)
+            painter.setTransform(_voxel_transform(state.plane, layer.shift_voxels) * transform)
+            painter.drawImage(QPointF(0, 0), image)
+        painter.resetTransform()
+        painter.setOpacity(1)
+        paint_annotations(painter, QRectF(self.rect()), state, transform)
+
+    def mousePressEvent(self, event: QMouseEvent) -> None:  # noqa: N802
+        self._report("press", event, event.button())
+
+    def mouseMoveEvent(self, event: QMouseEvent) -> None:  # noqa: N802
+        self._report("move" if event.buttons() else "hover", event, Qt.MouseButton.NoButton)
+
+    def mouseReleaseEvent(self, event: QMouseEvent) -> None:  # noqa: N802
+        self._report("release", event, event.button())
+
+    def wheelEvent(self, event: QWheelEvent) -> None:  # noqa: N802
+        notches = event.angleDelta().y() / _DEGREES_A_NOTCH
+        self._emit("wheel", event.position(), modifiers=event.modifiers(), notches=notches)
+        event.accept()
+
+    def leaveEvent(self, event: QEvent) -> None:  # noqa: N802
+        super().leaveEvent(event)
+        self.left.emit()
+
+    def _paint_smoothly(self) -> None:
+        if not self._smooth:
+            self._smooth = True
+            self.update()
+
+    def _report(self, phase: str, event: QMouseEvent, button: Qt.MouseButton) -> None:
+        self._emit(phase, event.position(), button=button, modifiers=event.modifiers())
+        event.accept()
+
+    def _emit(self, phase: str, pixel: QPointF, **details: object) -> None:
+        if self.state is not None and self.state.plane is not None:
+            mm_per_pixel = 1 / abs(self.transform().m11())
+            at = pixel.x(), pixel.y()
+            self.gestured.emit(Gesture(phase, self.place_of(pixel), at, mm_per_pixel, **details))
+
+    def _imaged(self, layer: Layer) -> tuple[tuple[object, ...], QImage | None]:
+        key = (*layer.key, layer.levels)
+        known = self._images.get(layer.key[0])
+        if known is not None and known[0] == key:
+            return known
+        return key, image_of(layer.draw(), layer.levels)
+
+
+def image_of(pixels: Pixels | None, levels: WindowHu | None) -> QImage | None:
+    """A picture of a layer's pixels, in the format that Qt paints fastest."""
+    if pixels is None:
+        return None
+    if levels is not None:
+        return _gray_image(pixels, levels)
+    rows, columns = pixels.shape[:2]
+    if pixels.ndim == 2:
+        return QImage(pixels, columns, rows, 4 * columns, QImage.Format.Format_ARGB32_Premultiplied)
+    image = QImage(np.ascontiguousarray(pixels), columns, rows, 4 * columns, QImage.Format.Format_RGBA8888)
+    return image.convertToFormat(QImage.Format.Format_ARGB32_Premultiplied)
+
+
+def _gray_image(pixels: HuArray, levels: WindowHu) -> QImage:
+    rows, columns = pixels.shape
+    low, high = levels
+    scaled = np.multiply(pixels, np.float32(255 / (high - low)), order="C")
+    scaled += np.float32(-255 * low / (high - low))
+    gray = np.empty(scaled.shape, dtype=np.uint8)
+    np.clip(scaled, 0, 255, out=gray, casting="unsafe")
+    return QImage(gray, columns, rows, columns, QImage.Format.Format_Grayscale8).convertToFormat(_OPAQUE)
+
+
+def screen_transform(state: PaneState, width: int, height: int) -> QTransform:
+    """From places on the plane (mm) to pixels: isotropic, the plane fits at zoom 1."""
+    plane = state.plane
+    across, down = plane.extent_mm
+    scale = state.zoom * min(max(width, 1) / across, max(height, 1) / down)
+    transform = QTransform.fromTranslate(width / 2, height / 2)
+    transform.scale(-scale if plane.flip_across else scale, -scale if plane.flip_down else scale)
+    return transform.translate(-state.middle_mm[0], -state.middle_mm[1])
+
+
+def _voxel_transform(plane: Plane, shift_voxels: float) -> QTransform:
+    transform = QTransform.fromScale(*plane.spacing_mm)
+    return transform.translate(shift_voxels - 0.5, shift_voxels - 0.5)

@@ -1,0 +1,244 @@
+"""What each pane shows, decided without Qt: `resolve` turns pictures and view into a `PaneState`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.viewer.boxes import NamedBox, Outline, outline
+from app.viewer.planes import Plane, letters, plane_of
+from app.viewer.view_state import IMAGES, ImageName, Index, Slot, ViewState, WindowHu
+from engine.geometry import Geometry
+from engine.roi import Box
+from engine.shapes import DisplacementArray, HuArray, MaskArray
+from engine.volume import PADDING_HU
+
+Pixels = NDArray[np.generic]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Pictures:
+    """Everything that can be drawn, on the fixed grid. What is not computed yet is `None`.
+
+    `version` grows whenever a value changes, also in place during a live preview. `stale`: the
+    warped image is still that of the state before.
+    """
+
+    geometry: Geometry
+    fixed_hu: HuArray
+    fixed_valid: MaskArray
+    moving_hu: HuArray | None = None
+    warped_hu: HuArray | None = None
+    displacement_vox: DisplacementArray | None = field(default=None, repr=False)
+    version: int = 0
+    stale: bool = False
+    _slices: dict[str, tuple[object, Any]] = field(default_factory=dict, init=False, repr=False)
+
+    def volume(self, image: ImageName) -> HuArray | None:
+        """The voxels behind an image; the difference has none of its own."""
+        return {"fixed": self.fixed_hu, "moving": self.moving_hu, "warped": self.warped_hu}.get(image)
+
+    def slice_of(self, image: ImageName, plane: Plane, index: int) -> HuArray | None:
+        """(rows, columns) of an image; the last one is remembered, since several layers need it."""
+        volume = self.volume(image)
+        return None if volume is None else self._remembered(image, volume, plane, index)
+
+    def valid_slice_of(self, plane: Plane, index: int) -> MaskArray:
+        """(rows, columns): where the fixed image says something."""
+        return self._remembered("valid", self.fixed_valid, plane, index)
+
+    def _remembered(self, name: str, volume: Any, plane: Plane, index: int) -> Any:
+        known = self._slices.get(name)
+        if known is None or known[0] != (plane.name, index):
+            known = (plane.name, index), np.ascontiguousarray(plane.slice_of(volume, index))
+            self._slices[name] = known
+        return known[1]
+
+    def middle_zyx(self) -> Index:
+        z, y, x = self.geometry.shape_zyx
+        return z // 2, y // 2, x // 2
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Layer:
+    """One picture drawn in a pane. Equal keys mean equal pixels.
+
+    `draw` is called when the pixels are needed: (rows, columns) in HU with `levels`, (rows, columns, 4) uint8 RGBA,
+    (rows, columns) uint32 ARGB premultiplied, or `None` where there is nothing to see. `shift_voxels` moves them to
+    the lower right, for values that lie between voxels. Not `smooth`: voxels keep their edges, which paints faster.
+    """
+
+    key: tuple[object, ...]
+    draw: Callable[[], Pixels | None]
+    levels: WindowHu | None = None
+    opacity: float = 1.0
+    shift_voxels: float = 0.0
+    smooth: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class SliceContext:
+    """What an overlay may draw from."""
+
+    pictures: Pictures
+    view: ViewState
+    plane: Plane
+    image: ImageName
+
+    @property
+    def index(self) -> int:
+        return self.view.cursor_zyx[self.plane.normal]
+
+    def key(self, *parts: object) -> tuple[object, ...]:
+        return (*parts, self.pictures.version, self.plane.name, self.index)
+
+    def slice_of(self, image: ImageName) -> HuArray | None:
+        return self.pictures.slice_of(image, self.plane, self.index)
+
+    def invalid(self) -> MaskArray:
+        """(rows, columns): where the image that is shown says nothing."""
+        invalid: MaskArray = ~self.pictures.valid_slice_of(self.plane, self.index)
+        source = self.slice_of("warped" if self.image == "difference" else self.image)
+        if source is not None and self.image != "fixed":
+            invalid |= source <= PADDING_HU
+        return invalid
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PaneState:
+    """All that a pane needs in order to draw itself. Places are (across, down) in mm on the plane."""
+
+    title: str
+    slot: Slot
+    hint: str = ""
+    plane: Plane | None = None
+    layers: tuple[Layer, ...] = ()
+    outlines: tuple[Outline, ...] = ()
+    cursor_mm: tuple[float, float] = (0.0, 0.0)
+    middle_mm: tuple[float, float] = (0.0, 0.0)
+    zoom: float = 1.0
+    place_text: str = ""
+    window_text: str = ""
+    drawing_box: bool = False
+
+
+def resolve(
+    pictures: Pictures | None,
+    view: ViewState,
+    slot: Slot,
+    boxes: tuple[NamedBox, ...] = (),
+    selected: int | None = None,
+) -> PaneState:
+    """What a pane shows. Pure: the same arguments give the same picture."""
+    title = IMAGES[slot.image]
+    if pictures is None:
+        return PaneState(title, slot, hint=_EMPTY[slot.image])
+    plane = plane_of(pictures.geometry, slot.plane)
+    context = SliceContext(pictures, view, plane, slot.image)
+    layers = _layers(context)
+    low, high = view.window_of(slot.image)
+    if pictures.stale and slot.image in ("warped", "difference"):
+        title += " (updating …)"
+    return PaneState(
+        title,
+        slot,
+        hint="" if layers else _missing(pictures, slot.image),
+        plane=plane,
+        layers=layers,
+        outlines=tuple(outline(box, i, plane, view.cursor_zyx, i == selected) for i, box in enumerate(boxes)),
+        cursor_mm=plane.place(view.cursor_zyx),
+        middle_mm=_middle(plane, view),
+        zoom=view.zoom,
+        place_text=_place_text(pictures.geometry, plane, view.cursor_zyx),
+        window_text=f"{low:.0f} … {high:.0f} HU",
+        drawing_box=view.drawing_box,
+    )
+
+
+def difference(context: SliceContext) -> HuArray:
+    """(rows, columns) fixed minus warped in HU, zero where either says nothing."""
+    result: HuArray = context.slice_of("fixed") - context.slice_of("warped")
+    np.copyto(result, 0, where=context.invalid())
+    return result
+
+
+def hu_at(pictures: Pictures, index_zyx: Index) -> dict[ImageName, float | None]:
+    """HU of every image at a voxel; `None` where it is absent or says nothing."""
+    values: dict[ImageName, float | None] = {}
+    for image in ("fixed", "moving", "warped"):
+        volume = pictures.volume(image)
+        value = None if volume is None else float(volume[index_zyx])
+        seen = value is not None and value > PADDING_HU and (image != "fixed" or pictures.fixed_valid[index_zyx])
+        values[image] = value if seen else None
+    warped, fixed = values["warped"], values["fixed"]
+    values["difference"] = None if warped is None or fixed is None else fixed - warped
+    return values
+
+
+def box_rmse_hu(pictures: Pictures, box: Box) -> float | None:
+    """Root mean square of the difference inside a box, over voxels that both images show."""
+    if pictures.warped_hu is None:
+        return None
+    part = box.slices_zyx
+    warped = pictures.warped_hu[part]
+    valid = pictures.fixed_valid[part] & (warped > PADDING_HU)
+    if not valid.any():
+        return None
+    return float(np.sqrt(np.mean(np.square(warped - pictures.fixed_hu[part], dtype=np.float64), where=valid)))
+
+
+def _layers(context: SliceContext) -> tuple[Layer, ...]:
+    from app.viewer.overlays import OVERLAYS
+
+    base = _base(context)
+    if base is None:
+        return ()
+    shown = [row.layer(context) for name, row in OVERLAYS.items() if row.always or name in context.view.overlays]
+    return (base, *(layer for layer in shown if layer is not None))
+
+
+def _base(context: SliceContext) -> Layer | None:
+    image, levels = context.image, context.view.window_of(context.image)
+    if context.pictures.volume("warped" if image == "difference" else image) is None:
+        return None
+    draw = difference if image == "difference" else _shown_slice
+    return Layer(context.key(image), partial(draw, context), levels)
+
+
+def _shown_slice(context: SliceContext) -> HuArray | None:
+    return context.slice_of(context.image)
+
+
+def _middle(plane: Plane, view: ViewState) -> tuple[float, float]:
+    across, down = plane.spacing_mm
+    width, height = plane.extent_mm
+    pan = view.pan_zyx_mm
+    return (width - across) / 2 + pan[plane.column], (height - down) / 2 + pan[plane.row]
+
+
+def _place_text(geometry: Geometry, plane: Plane, cursor_zyx: Index) -> str:
+    index = cursor_zyx[plane.normal]
+    point = geometry.points([cursor_zyx[::-1]])[0]
+    toward = np.asarray(geometry.direction)[:, 2 - plane.normal]
+    toward = toward if toward[np.argmax(np.abs(toward))] > 0 else -toward
+    count = plane.shape_zyx[plane.normal]
+    return f"{plane.name.capitalize()} {index + 1} / {count}   {letters(toward)} {float(point @ toward):.1f} mm"
+
+
+def _missing(pictures: Pictures, image: ImageName) -> str:
+    if pictures.displacement_vox is None:
+        return "Open or drop the moving image" if image == "moving" else "Appears when both images are open"
+    return "Being computed …"
+
+
+_EMPTY: dict[ImageName, str] = {
+    "fixed": "Drop the fixed image here\nor press Ctrl+O",
+    "moving": "Then drop the moving image",
+    "warped": "The moving image appears here,\nwarped onto the fixed one",
+    "difference": "What is left between the two\nappears here",
+}

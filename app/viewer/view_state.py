@@ -1,0 +1,94 @@
+"""How the user looks at the case: one frozen value that every pane is drawn from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import Literal
+
+PlaneName = Literal["axial", "coronal", "sagittal"]
+ImageName = Literal["fixed", "moving", "warped", "difference"]
+LayoutName = Literal["compare", "orientations"]
+WindowHu = tuple[float, float]
+Index = tuple[int, int, int]
+
+PLANES: tuple[PlaneName, ...] = ("axial", "coronal", "sagittal")
+IMAGES: MappingProxyType[ImageName, str] = MappingProxyType(
+    {"fixed": "Fixed", "moving": "Moving, aligned", "warped": "Warped", "difference": "Difference, fixed − warped"}
+)
+WINDOWS: MappingProxyType[str, WindowHu] = MappingProxyType(
+    {"Paper": (-1000, 500), "Lung": (-1350, 150), "Soft tissue": (-160, 240), "Bone": (-450, 1050)}
+)
+DIFFERENCE_WINDOW: WindowHu = (-500, 500)
+ZOOM_LIMITS = (0.25, 40.0)
+NARROWEST_WINDOW_HU = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """What one pane is for."""
+
+    plane: PlaneName
+    image: ImageName
+
+
+@dataclass(frozen=True, slots=True)
+class ViewState:
+    """Layout, cursor, zoom, windows and overlays. The cursor is a voxel (z, y, x) of the fixed image.
+
+    `pan_zyx_mm`: the place in the middle of the panes, measured from the middle of the image along the grid axes.
+    """
+
+    layout: LayoutName = "compare"
+    plane: PlaneName = "axial"
+    image: ImageName = "warped"
+    cursor_zyx: Index = (0, 0, 0)
+    zoom: float = 1.0
+    pan_zyx_mm: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    window_hu: WindowHu = WINDOWS["Paper"]
+    difference_window_hu: WindowHu = DIFFERENCE_WINDOW
+    blend: float = 0.0
+    overlays: frozenset[str] = frozenset({"invalid"})
+    drawing_box: bool = False
+
+    def slots(self) -> tuple[Slot, ...]:
+        """The panes of the layout, in reading order."""
+        if self.layout == "compare":
+            return tuple(Slot(self.plane, image) for image in IMAGES)
+        return tuple(Slot(plane, self.image) for plane in PLANES)
+
+    def at(self, cursor_zyx: Iterable[int], shape_zyx: Index) -> ViewState:
+        """With the cursor on a voxel, or on the nearest one of the image."""
+        z, y, x = (min(max(int(i), 0), n - 1) for i, n in zip(cursor_zyx, shape_zyx, strict=True))
+        return replace(self, cursor_zyx=(z, y, x))
+
+    def stepped(self, axis: int, steps: int, shape_zyx: Index) -> ViewState:
+        """`steps` slices further along an array axis."""
+        cursor = list(self.cursor_zyx)
+        cursor[axis] += steps
+        return self.at(cursor, shape_zyx)
+
+    def zoomed(self, factor: float) -> ViewState:
+        low, high = ZOOM_LIMITS
+        return replace(self, zoom=min(max(self.zoom * factor, low), high))
+
+    def toggled(self, overlay: str) -> ViewState:
+        return replace(self, overlays=self.overlays ^ {overlay})
+
+    def window_of(self, image: ImageName) -> WindowHu:
+        return self.difference_window_hu if image == "difference" else self.window_hu
+
+    def with_window(self, image: ImageName, window_hu: WindowHu) -> ViewState:
+        """With another window for the images, or for the difference where `image` is that."""
+        if image == "difference":
+            return replace(self, difference_window_hu=window_hu)
+        return replace(self, window_hu=window_hu)
+
+
+def dragged_window(window_hu: WindowHu, wider_hu: float, higher_hu: float) -> WindowHu:
+    """A window after a drag: wider or narrower round its level, and its level moved."""
+    low, high = window_hu
+    level = (low + high) / 2 + higher_hu
+    width = max(high - low + wider_hu, NARROWEST_WINDOW_HU)
+    return level - width / 2, level + width / 2

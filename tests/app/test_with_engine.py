@@ -1,0 +1,106 @@
+"""The window and the real engine together, on a small phantom read from disk."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+import engine
+from engine.io.images import write_image
+from engine.phantom.thorax import thorax_pair
+from engine.roi import Box
+
+BOX = Box(8, 20, 8, 20, 6, 16)
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    pair = thorax_pair(size_xyz=(32, 28, 24), spacing_xyz_mm=(9.0, 9.5, 11.0))
+    folder = tmp_path_factory.mktemp("pair")
+    for name, volume in (("fixed", pair.fixed), ("moving", pair.moving)):
+        write_image(folder / f"{name}.mha", volume.hu, volume.geometry)
+    return folder / "fixed.mha", folder / "moving.mha"
+
+
+@pytest.fixture
+def opened(window, files, qtbot):
+    window.commands.open_pair(*files)
+    wait(window, qtbot)
+    store = window.store
+    store.set_settings(replace(store.settings, iso_iterations=2, iso_by="field", rso_iterations=3, rso_by="field"))
+    return window
+
+
+def wait(window, qtbot):
+    qtbot.waitUntil(lambda: not window.worker.busy, timeout=60_000)
+    qtbot.waitUntil(lambda: not window.worker.busy, timeout=60_000)
+    window.grid.refresh()
+    assert window.problems.dialog is None, window.problems.dialog.text()
+
+
+def test_the_whole_loop(opened, qtbot, tmp_path):
+    store, commands = opened.store, opened.commands
+    for step in (commands.align, commands.iso):
+        step()
+        wait(opened, qtbot)
+    store.add_box(BOX)
+    before = store.case.current.displacement_vox
+    commands.rso()
+    wait(opened, qtbot)
+    assert [step.name for step in store.case.current.steps] == ["align", "iso", "rso 1"]
+    certificate = store.case.current.steps[-1].certificate
+    assert certificate.passed == ("kept its promises" in opened.quality.verdict.text())
+    np.testing.assert_array_equal(store.case.states[2].displacement_vox, before)
+    np.testing.assert_array_equal(store.pictures.warped_hu, engine.warped_hu(store.case))
+
+    for name, suffix in (("itk", ".h5"), ("nifti", ".nii.gz"), ("results", "")):
+        commands.export(name, tmp_path / f"out{suffix}")
+        wait(opened, qtbot)
+    assert (tmp_path / "out" / "transform.h5").is_file()
+
+    case = store.case
+    commands.save(tmp_path / "case")
+    wait(opened, qtbot)
+    commands.open_case(tmp_path / "case")
+    wait(opened, qtbot)
+    np.testing.assert_array_equal(store.case.current.displacement_vox, case.current.displacement_vox)
+    np.testing.assert_array_equal(store.pictures.warped_hu, engine.warped_hu(case))
+
+
+def test_the_window_computes_what_the_engine_computes(opened, files, qtbot):
+    """Bitwise the same on the CPU: the window adds nothing of its own."""
+    opened.store.set_settings(replace(opened.store.settings, align="none"))
+    for step in (opened.commands.align, opened.commands.iso):
+        step()
+        wait(opened, qtbot)
+    case = engine.Case.new(*(engine.read_volume(path) for path in files))
+    for settings in (engine.AlignSettings("none"), engine.IsoSettings(iterations=2, by="field")):
+        case = case.after(engine.finish(engine.run_step(case, settings, engine.Runtime())))
+    np.testing.assert_array_equal(case.current.displacement_vox, opened.store.case.current.displacement_vox)
+
+
+def test_stop_midway_keeps_the_best_and_cancel_keeps_nothing(opened, qtbot):
+    store = opened.store
+    store.set_settings(replace(store.settings, iso_iterations=5000))
+    opened.commands.iso()
+    qtbot.waitUntil(lambda: len(store.run.error_hu) > 2, timeout=60_000)
+    opened.commands.cancel()
+    wait(opened, qtbot)
+    assert len(store.case.states) == 1
+    opened.commands.iso()
+    qtbot.waitUntil(lambda: len(store.run.error_hu) > 2, timeout=60_000)
+    opened.commands.stop()
+    wait(opened, qtbot)
+    assert store.run.state == "done"
+    assert 0 < store.case.current.steps[-1].iterations < 5000
+
+
+def test_a_box_outside_the_image_is_one_line(opened, qtbot):
+    opened.store.add_box(Box(8, 20, 8, 20, 6, 99))
+    with qtbot.waitSignal(opened.problems.shown, timeout=60_000) as shown:
+        opened.commands.rso()
+    assert "\n" not in shown.args[0]
+    assert "box" in shown.args[0]
+    opened.problems.close()

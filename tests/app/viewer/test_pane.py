@@ -1,0 +1,221 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from PySide6.QtCore import QPoint, QPointF, Qt
+from PySide6.QtGui import QWheelEvent
+from PySide6.QtWidgets import QApplication
+
+from app.viewer.grid import Grid
+from app.viewer.pane import Pane, image_of, screen_transform
+from app.viewer.slicing import resolve
+from app.viewer.view_state import Slot, ViewState
+from engine.geometry import Geometry
+
+VIEW = ViewState(cursor_zyx=(5, 8, 11), overlays=frozenset())
+WHEEL_AT = QPointF(100, 80)
+
+
+@pytest.fixture
+def pane(qtbot, pictures):
+    pane = Pane()
+    qtbot.addWidget(pane)
+    pane.resize(400, 300)
+    pane.show_state(resolve(pictures, VIEW, Slot("axial", "fixed")))
+    return pane
+
+
+@pytest.fixture
+def grid(qtbot, store, pictures):
+    store.set_pictures(pictures)
+    grid = Grid(store)
+    qtbot.addWidget(grid)
+    grid.resize(800, 600)
+    grid.show()
+    qtbot.waitExposed(grid)
+    grid.refresh()
+    return grid
+
+
+def pixel(pane, index_zyx):
+    point = pane.pixel_of(pane.state.plane.place(index_zyx))
+    return QPoint(round(point.x()), round(point.y()))
+
+
+def drag(qtbot, pane, start, end, button=Qt.MouseButton.LeftButton, modifiers=Qt.KeyboardModifier.NoModifier):
+    qtbot.mousePress(pane, button, modifiers, start)
+    qtbot.mouseMove(pane, (start + end) / 2)
+    qtbot.mouseMove(pane, end)
+    qtbot.mouseRelease(pane, button, modifiers, end)
+
+
+def turn_wheel(pane, notches, modifiers=Qt.KeyboardModifier.NoModifier, at=WHEEL_AT):
+    where = pane.mapToGlobal(at.toPoint())
+    event = QWheelEvent(
+        at,
+        QPointF(where),
+        QPoint(),
+        QPoint(0, 120 * notches),
+        Qt.MouseButton.NoButton,
+        modifiers,
+        Qt.ScrollPhase.NoScrollPhase,
+        False,
+    )
+    QApplication.sendEvent(pane, event)
+
+
+def test_millimetres_are_square_on_the_screen(pane):
+    origin, right, down = (pane.pixel_of(place) for place in ((0, 0), (10, 0), (0, 10)))
+    assert right.x() - origin.x() == pytest.approx(down.y() - origin.y())
+    # 26 columns of 2 mm and 20 rows of 3 mm: 60 mm of height fill 300 pixels
+    assert right.x() - origin.x() == pytest.approx(50)
+
+
+def test_patient_left_is_on_the_right_for_a_flipped_grid(pictures):
+    flipped = Geometry(pictures.geometry.shape_zyx, (2.0, 3.0, 5.0), direction=((-1, 0, 0), (0, 1, 0), (0, 0, -1)))
+    state = resolve(replace(pictures, geometry=flipped), VIEW, Slot("axial", "fixed"))
+    transform = screen_transform(state, 400, 300)
+    assert transform.map(QPointF(0, 0)).x() > transform.map(QPointF(10, 0)).x()
+
+
+def test_the_picture_is_the_slice_through_the_window():
+    image = image_of(np.array([[-1000, -250, 500, 9999]], dtype=np.float32), (-1000, 500))
+    assert [image.pixelColor(i, 0).red() for i in range(4)] == [0, 127, 255, 255]
+
+
+def test_the_voxel_under_a_pixel_is_the_one_painted_there(pane, pictures):
+    """The screen itself is read: the grey at a voxel's centre is that voxel's HU."""
+    window = (float(pictures.fixed_hu.min()), float(pictures.fixed_hu.max()))
+    shown = replace(VIEW, window_hu=window, cursor_zyx=(5, 0, 0))
+    pane.show_state(resolve(pictures, shown, Slot("axial", "fixed")))
+    grab = pane.grab().toImage()
+    for index in ((5, 6, 9), (5, 15, 20)):
+        at = pixel(pane, index)
+        expected = (pictures.fixed_hu[index] - window[0]) / (window[1] - window[0]) * 255
+        assert grab.pixelColor(at).red() == pytest.approx(expected, abs=2)  # smooth scaling and rounding
+
+
+def test_unchanged_layers_are_not_drawn_again(pane, pictures, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(
+        "app.viewer.pane.image_of", lambda pixels, levels: drawn.append(levels) or image_of(pixels, levels)
+    )
+    pane.show_state(resolve(pictures, replace(VIEW, zoom=2.0), Slot("axial", "fixed")))
+    assert not drawn
+    pane.show_state(resolve(pictures, replace(VIEW, zoom=2.0, cursor_zyx=(6, 8, 11)), Slot("axial", "fixed")))
+    assert len(drawn) == 1
+
+
+def test_an_empty_pane_paints_its_hint_and_takes_no_gesture(qtbot):
+    pane = Pane()
+    qtbot.addWidget(pane)
+    pane.show_state(resolve(None, VIEW, Slot("axial", "fixed")))
+    pane.grab()
+    with qtbot.assertNotEmitted(pane.gestured):
+        qtbot.mouseClick(pane, Qt.MouseButton.LeftButton)
+
+
+def test_click_moves_the_cursor_of_all_panes(grid, qtbot, store):
+    qtbot.mouseClick(grid.panes[1], Qt.MouseButton.LeftButton, pos=pixel(grid.panes[1], (6, 4, 21)))
+    assert store.view.cursor_zyx == (6, 4, 21)
+    grid.refresh()
+    assert {pane.state.cursor_mm for pane in grid.panes} == {(42.0, 12.0)}
+
+
+def test_wheel_scrolls_and_with_ctrl_zooms_about_the_pointer(grid, store):
+    pane = grid.panes[0]
+    turn_wheel(pane, -1)
+    assert store.view.cursor_zyx[0] == 7
+    at = QPointF(90, 70)
+    place = pane.place_of(at)
+    turn_wheel(pane, 2, Qt.KeyboardModifier.ControlModifier, at)
+    grid.refresh()
+    assert store.view.zoom > 1.2
+    assert pane.place_of(at) == pytest.approx(place, abs=1e-6)
+
+
+def test_shift_drag_moves_the_picture_with_the_hand(grid, qtbot, store):
+    pane = grid.panes[0]
+    place = pane.place_of(QPointF(100, 100))
+    qtbot.mousePress(pane, Qt.MouseButton.LeftButton, Qt.KeyboardModifier.ShiftModifier, QPoint(100, 100))
+    qtbot.mouseMove(pane, QPoint(130, 80))
+    grid.refresh()
+    assert pane.place_of(QPointF(130, 80)) == pytest.approx(place, abs=1e-6)
+    qtbot.mouseRelease(pane, Qt.MouseButton.LeftButton, pos=QPoint(130, 80))
+
+
+def test_right_drag_changes_the_window_of_images_or_difference(grid, qtbot, store):
+    drag(qtbot, grid.panes[0], QPoint(100, 100), QPoint(150, 100), Qt.MouseButton.RightButton)
+    assert store.view.window_hu == (-1050, 550)
+    assert store.view.difference_window_hu == (-500, 500)
+    drag(qtbot, grid.panes[3], QPoint(100, 100), QPoint(100, 90), Qt.MouseButton.RightButton)
+    assert store.view.difference_window_hu == (-520, 480)
+
+
+@pytest.mark.parametrize("plane", ["axial", "coronal", "sagittal"])
+def test_a_drawn_box_covers_exactly_the_voxels_dragged(grid, qtbot, store, plane):
+    store.change_view(plane=plane, drawing_box=True)
+    grid.refresh()
+    pane = grid.panes[2]
+    shown = pane.state.plane
+    start, end = list(store.view.cursor_zyx), list(store.view.cursor_zyx)
+    start[shown.row], end[shown.row] = 3, 8
+    start[shown.column], end[shown.column] = 9, 4
+    drag(qtbot, pane, pixel(pane, start), pixel(pane, end))
+    ranges = store.boxes[0].box.ranges_zyx
+    assert (ranges[shown.row], ranges[shown.column]) == ((3, 9), (4, 10))
+    assert not store.view.drawing_box
+
+
+def test_a_click_in_drawing_mode_draws_nothing(grid, qtbot, store):
+    store.change_view(drawing_box=True)
+    qtbot.mouseClick(grid.panes[0], Qt.MouseButton.LeftButton, pos=QPoint(100, 100))
+    assert store.boxes == ()
+    assert store.view.drawing_box
+
+
+@pytest.mark.parametrize("plane", ["axial", "coronal", "sagittal"])
+def test_handles_resize_and_move_in_every_orientation(grid, qtbot, store, plane):
+    store.change_view(plane=plane, drawing_box=True)
+    grid.refresh()
+    pane = grid.panes[0]
+    shown = pane.state.plane
+    start, end = list(store.view.cursor_zyx), list(store.view.cursor_zyx)
+    start[shown.row], end[shown.row], start[shown.column], end[shown.column] = 2, 7, 5, 12
+    drag(qtbot, pane, pixel(pane, start), pixel(pane, end))
+    grid.refresh()
+    before = store.boxes[0].box.ranges_zyx
+    _drag_handle(qtbot, grid, pane, (1, 0), (3, 0))
+    _drag_handle(qtbot, grid, pane, (0, 0), (-2, 1))
+    after = store.boxes[0].box.ranges_zyx
+    assert after[shown.column] == (before[shown.column][0] - 2, before[shown.column][1] + 1)
+    assert after[shown.row] == (before[shown.row][0] + 1, before[shown.row][1] + 1)
+    assert after[shown.normal] == before[shown.normal]
+
+
+def _drag_handle(qtbot, grid, pane, handle, voxels):
+    shape = pane.state.outlines[0]
+    across, down = shape.handle_place(handle)
+    to = across + voxels[0] * pane.state.plane.spacing_mm[0], down + voxels[1] * pane.state.plane.spacing_mm[1]
+    drag(qtbot, pane, pane.pixel_of((across, down)).toPoint(), pane.pixel_of(to).toPoint())
+    grid.refresh()
+
+
+def test_hover_reports_the_voxel_or_nothing(grid, qtbot):
+    pane = grid.panes[0]
+    with qtbot.waitSignal(grid.hovered, check_params_cb=lambda voxel: voxel == (6, 4, 21)):
+        qtbot.mouseMove(pane, pixel(pane, (6, 4, 21)))
+    with qtbot.waitSignal(grid.hovered, check_params_cb=lambda voxel: voxel is None):
+        qtbot.mouseMove(pane, QPoint(1, 1))
+
+
+def test_three_orientations_of_one_image(grid, store):
+    store.change_view(layout="orientations", image="difference", cursor_zyx=(2, 3, 4))
+    grid.refresh()
+    assert [pane.state.slot for pane in grid.panes[:3]] == [
+        Slot(p, "difference") for p in ("axial", "coronal", "sagittal")
+    ]
+    assert not grid.panes[3].isVisible()
+    assert grid.panes[1].state.cursor_mm == (8.0, 10.0)

@@ -1,0 +1,308 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+import torch
+
+from engine.case import Case
+from engine.errors import DeviceError, InputError
+from engine.geometry import Geometry
+from engine.models import MODELS
+from engine.models.weights import save_weights
+from engine.phantom.thorax import PhantomPair, thorax_pair
+from engine.progress import STOP, PreviewClock, Progress, finish
+from engine.registration import Registration
+from engine.roi import Box
+from engine.runtime import Runtime
+from engine.session import (
+    AlignSettings,
+    GeneralSettings,
+    IsoSettings,
+    RsoSettings,
+    body_of,
+    measured,
+    run_step,
+    warped_hu,
+)
+from engine.volume import AIR_HU, PADDING_HU, Volume
+
+ONE_THREAD = Runtime("cpu", threads=1)
+BOX = Box(22, 32, 12, 22, 8, 16)
+
+
+@pytest.fixture(autouse=True)
+def _torch_as_before() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def phantom() -> PhantomPair:
+    return thorax_pair(3, (43, 40, 36), (3.0, 3.1, 3.4))
+
+
+@pytest.fixture(scope="module")
+def case(phantom: PhantomPair) -> Case:
+    return Case.new(phantom.fixed, phantom.moving)
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A matching network with random weights."""
+    path = tmp_path_factory.mktemp("weights") / "mine.safetensors"
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        save_weights(MODELS["general"].build(), path)
+    return path
+
+
+def _run(case: Case, settings) -> Registration:
+    return finish(run_step(case, settings, ONE_THREAD))
+
+
+def test_the_paper_s_numbers_are_the_defaults() -> None:
+    """Algorithm 1 of Bai et al. 2022."""
+    assert IsoSettings().iterations == 100
+    assert RsoSettings(BOX).iterations == 400
+    assert RsoSettings(BOX).scope == "crop"
+    assert AlignSettings().method == "rigid"
+    assert GeneralSettings().model == "general"
+
+
+def test_no_alignment_is_the_identity(case: Case) -> None:
+    result = _run(case, AlignSettings("none"))
+
+    np.testing.assert_array_equal(result.rigid, np.eye(4))
+    assert not result.displacement_vox.any()
+    assert [(step.name, step.iterations, step.settings) for step in result.steps] == [("align", 0, {"method": "none"})]
+
+
+def test_rigid_alignment_lowers_the_error(case: Case) -> None:
+    result = _run(case, AlignSettings())
+
+    assert result.steps[-1].rmse_hu < measured(case, case.current).rmse_hu
+    assert not result.displacement_vox.any()
+
+
+def test_alignment_by_a_file_takes_its_rigid_part_and_not_its_path(case: Case, tmp_path: Path) -> None:
+    """A quarter turn about z at the point (10, 20, 30): (x, y, z) goes to (10 − (y − 20), 20 + (x − 10), z)."""
+    path = tmp_path / "NAME^OF^PATIENT.tfm"
+    sitk.WriteTransform(sitk.Euler3DTransform((10.0, 20.0, 30.0), 0.0, 0.0, np.pi / 2, (0.0, 0.0, 0.0)), str(path))
+
+    result = _run(case, AlignSettings(str(path)))
+
+    expected = [[0, -1, 0, 30], [1, 0, 0, 10], [0, 0, 1, 0], [0, 0, 0, 1]]
+    np.testing.assert_allclose(result.rigid, expected, atol=1e-9)
+    assert result.steps[-1].settings == {"method": "file"}
+
+
+def test_alignment_begins_the_history_anew(case: Case) -> None:
+    refined = case.after(_run(case, IsoSettings(2)))
+
+    result = _run(refined, AlignSettings("none"))
+
+    assert [step.name for step in result.steps] == ["align"]
+    assert not result.displacement_vox.any()
+    assert (result.model, result.weights) == (None, None)
+
+
+def test_a_general_model_with_weights_of_one_s_own(case: Case, weights: Path) -> None:
+    """Random weights give a random field; it is on record, with its model, and the rigid part stays."""
+    shifted = replace(case.current, rigid=np.array([[1.0, 0, 0, 2], [0, 1, 0, -1], [0, 0, 1, 3], [0, 0, 0, 1]]))
+
+    result = _run(case.after(shifted), GeneralSettings(f"general={weights}"))
+
+    np.testing.assert_array_equal(result.rigid, shifted.rigid)
+    assert np.abs(result.displacement_vox).max() > 0.1
+    assert result.model == f"general={weights}"
+    assert [(step.name, step.iterations) for step in result.steps] == [("general", 1)]
+
+
+@pytest.mark.parametrize("by", ["field", "network"])
+def test_iso_refines_the_whole_image(by: str, case: Case, weights: Path) -> None:
+    at_general = case.after(replace(case.current, model=f"general={weights}"))
+
+    result = _run(at_general, IsoSettings(2, by, "mse", 0.1))
+
+    step = result.steps[-1]
+    assert (step.name, step.iterations, step.box) == ("iso", 2, None)
+    assert step.settings == {"iterations": 2, "by": by, "similarity": "mse", "weight": 0.1}
+    assert step.rmse_hu <= measured(case, case.current).rmse_hu
+    assert result.model == f"general={weights}"
+
+
+def test_regions_are_numbered_and_carry_box_errors_and_certificate(case: Case) -> None:
+    first = _run(case, RsoSettings(BOX, 4))
+    second = _run(case.after(first), RsoSettings(BOX, 4, similarity="mse"))
+
+    assert [step.name for step in second.steps] == ["rso 1", "rso 2"]
+    for step in second.steps:
+        assert step.box == BOX
+        assert step.settings["box"] == "22:32,12:22,8:16"
+        assert step.box_rmse_hu_after < step.box_rmse_hu_before
+        assert step.certificate.passed
+    assert second.steps[1].box_rmse_hu_before == pytest.approx(second.steps[0].box_rmse_hu_after, abs=0.01)
+
+
+def test_undo_is_the_same_array_as_before(case: Case) -> None:
+    before = case.current.displacement_vox
+    bits = before.copy()
+
+    after = case.after(_run(case, RsoSettings(BOX, 2)))
+
+    assert after.undone().current.displacement_vox is before
+    np.testing.assert_array_equal(before, bits)
+    assert (after.current.displacement_vox != before).any()
+
+
+def test_the_same_seed_gives_the_same_bits(case: Case, weights: Path) -> None:
+    at_general = case.after(replace(case.current, model=f"general={weights}"))
+    for settings in (AlignSettings(), GeneralSettings(f"general={weights}"), IsoSettings(2), RsoSettings(BOX, 2)):
+        first, second = (_run(at_general, settings) for _ in range(2))
+
+        np.testing.assert_array_equal(first.rigid, second.rigid)
+        np.testing.assert_array_equal(first.displacement_vox, second.displacement_vox)
+
+
+def test_a_step_that_is_stopped_is_on_record_with_what_it_did(case: Case) -> None:
+    job = run_step(case, RsoSettings(BOX, 50), ONE_THREAD)
+    for _ in range(3):
+        next(job)
+    job.send(STOP)
+
+    result = finish(job)
+
+    assert result.steps[-1].iterations == 3
+    assert result.steps[-1].certificate.passed
+    assert result.steps[-1].box_rmse_hu_after < result.steps[-1].box_rmse_hu_before
+
+
+@pytest.mark.parametrize("settings", [AlignSettings(), IsoSettings(5), RsoSettings(BOX, 5)])
+def test_a_cancelled_step_leaves_the_case_as_it_was(settings, case: Case) -> None:
+    bits, steps = case.current.displacement_vox.copy(), case.current.steps
+    job = run_step(case, settings, ONE_THREAD)
+    next(job)
+
+    job.close()
+
+    np.testing.assert_array_equal(case.current.displacement_vox, bits)
+    assert case.current.steps == steps
+
+
+def test_reports_end_with_the_measurement_and_carry_no_preview_unasked(case: Case, monkeypatch) -> None:
+    monkeypatch.setattr(PreviewClock, "due", lambda self: True)
+    quiet: list[Progress] = []
+    shown: list[Progress] = []
+
+    finish(run_step(case, IsoSettings(2), ONE_THREAD), quiet.append)
+    finish(run_step(case, IsoSettings(2), ONE_THREAD, preview=True), shown.append)
+
+    assert [report.note for report in quiet] == ["", "", "measuring"]
+    assert all(report.preview is None for report in quiet)
+    assert all(report.preview is not None for report in shown[:2])
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        lambda: IsoSettings(0),
+        lambda: IsoSettings(by="hand"),
+        lambda: IsoSettings(similarity="ncc"),
+        lambda: IsoSettings(weight=-0.1),
+        lambda: IsoSettings(weight=float("nan")),
+        lambda: RsoSettings(BOX, iterations=-1),
+        lambda: RsoSettings(BOX, by="model"),
+        lambda: RsoSettings(BOX, scope="slice"),
+        lambda: RsoSettings(BOX, similarity=""),
+        lambda: RsoSettings(BOX, weight=-1.0),
+    ],
+)
+def test_bad_settings_are_refused(bad) -> None:
+    with pytest.raises(InputError, match="Expected"):
+        bad()
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        AlignSettings("no/such/file.tfm"),
+        GeneralSettings("vgg"),
+        GeneralSettings("unet-paper"),
+        GeneralSettings("general=no/such.safetensors"),
+        RsoSettings(Box(30, 44, 0, 9, 0, 9)),
+        RsoSettings(Box(-1, 10, 0, 9, 0, 9)),
+    ],
+)
+def test_settings_that_do_not_fit_the_case_are_refused(settings, case: Case) -> None:
+    with pytest.raises(InputError):
+        _run(case, settings)
+
+
+def test_a_device_that_is_not_there_is_refused(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+
+    with pytest.raises(DeviceError, match="found none"):
+        finish(run_step(case, IsoSettings(1), Runtime("cuda", threads=1)))
+
+
+@pytest.mark.parametrize(("message", "error"), [("CUDA out of memory.", DeviceError), ("something else", RuntimeError)])
+def test_only_a_full_device_is_the_user_s_problem(message: str, error: type, case: Case, monkeypatch) -> None:
+    def fails(*_):
+        raise RuntimeError(message)
+
+    monkeypatch.setattr("engine.optimize.iso.descend", fails)
+
+    with pytest.raises(error):
+        _run(case, IsoSettings(1))
+
+
+@pytest.fixture
+def brick() -> Case:
+    """A brick of 40 HU in air, 60 HU brighter in the moving image; one invalid corner of the moving image."""
+    geometry = Geometry((20, 22, 24), (4.0, 4.5, 5.0), (7.0, -11.0, 90.0))
+    hu = np.full(geometry.shape_zyx, AIR_HU, np.float32)
+    hu[3:17, 4:18, 5:19] = 40.0
+    brighter, valid = hu.copy(), np.ones(hu.shape, bool)
+    brighter[3:17, 4:18, 5:19] = 100.0
+    brighter[0, 0, :4], valid[0, 0, :4] = 3000.0, False
+    return Case.new(Volume(hu, geometry, np.ones(hu.shape, bool)), Volume(brighter, geometry, valid))
+
+
+def test_the_warped_image_of_the_identity_is_the_moving_image_where_it_was_seen(brick: Case) -> None:
+    warped = warped_hu(brick)
+
+    seen = brick.moving.valid
+    np.testing.assert_allclose(warped[seen], brick.moving.hu[seen], atol=0.01)
+    assert (warped[~seen] == PADDING_HU).all()
+
+
+def test_measured_figures_by_hand(brick: Case) -> None:
+    """60 HU in 14³ of the 10560 − 4 voxels that both saw; the field is u_y = 0.2 y, roughness 0.04 / 9 in the body."""
+    still = measured(brick, brick.current)
+    displacement = np.zeros((3, 20, 22, 24), np.float32)
+    displacement[1] = 0.2 * np.arange(22, dtype=np.float32).reshape(1, 22, 1)
+    stretched = measured(brick, replace(brick.current, displacement_vox=displacement))
+
+    assert still.rmse_hu == pytest.approx(60 * (14**3 / (20 * 22 * 24 - 4)) ** 0.5, abs=0.01)
+    assert (still.folding_percent, still.min_jacobian, still.roughness) == (0.0, 1.0, 0.0)
+    assert stretched.min_jacobian == pytest.approx(1.2, abs=1e-4)
+    assert stretched.roughness == pytest.approx(0.04 / 9, rel=1e-3)
+
+
+def test_folds_in_the_air_do_not_count(brick: Case) -> None:
+    body = body_of(brick.fixed)
+    assert body[10, 10, 12]
+    assert not body[1, 1, 22]
+    in_air, in_body = np.zeros((2, 3, 20, 22, 24), np.float32)
+    in_air[2, 1, 1, 22] = in_body[2, 10, 10, 12] = -1.5
+
+    assert measured(brick, replace(brick.current, displacement_vox=in_air)).folding_percent == 0.0
+    folding = measured(brick, replace(brick.current, displacement_vox=in_body))
+    assert folding.min_jacobian == pytest.approx(-0.5)
+    assert folding.folding_percent == pytest.approx(100 / body[:-1, :-1, :-1].sum())
