@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -48,9 +49,9 @@ class Overlap:
 
 
 def rmse_hu(fixed: HuArray, warped: HuArray, mask: MaskArray) -> float:
-    """Root mean squared difference in HU over a mask; 0 where the mask is empty."""
+    """Root mean squared difference in HU over a mask; not a number where the mask is empty."""
     difference = (fixed - warped)[mask].astype(np.float64)
-    return float(np.sqrt(np.mean(difference**2))) if difference.size else 0.0
+    return float(np.sqrt(np.mean(difference**2))) if difference.size else math.nan
 
 
 def field_figures(displacement_vox: DisplacementArray, mask: MaskArray) -> FieldFigures:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Generator
 from dataclasses import asdict, dataclass, replace
@@ -85,7 +86,7 @@ def _check(iterations: int, by: str, similarity: str, weight: float | None) -> N
         raise InputError(f"Expected refinement by {' or '.join(WAYS)}, got {by!r}.")
     if similarity not in SIMILARITIES:
         raise InputError(f"Expected a similarity among {', '.join(SIMILARITIES)}, got {similarity!r}.")
-    if weight is not None and not weight >= 0:
+    if weight is not None and not 0 <= weight < math.inf:
         raise InputError(f"Expected a smoothness weight of zero or more, got {weight}.")
 
 
@@ -249,10 +250,12 @@ def _recorded(case: Case, settings: Settings, result: _Result, seconds: float) -
 
 
 def _plain(settings: Settings) -> dict[str, Any]:
-    """Settings as JSON values; a transform's path is left out, it may name a patient."""
+    """Settings as JSON values; paths are left out, they may name a patient."""
     values = asdict(settings)
     if isinstance(settings, AlignSettings) and settings.method not in ALIGN_METHODS:
         values["method"] = "file"
+    if isinstance(settings, GeneralSettings):
+        values["model"] = settings.model.partition("=")[0]
     if isinstance(settings, RsoSettings):
         values["box"] = str(settings.box)
     return values

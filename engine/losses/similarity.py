@@ -115,24 +115,35 @@ def _running_sum(padded: Tensor, axis: int, size: int, length: int) -> Tensor:
 
 
 def mind(fixed: Tensor, mask: Tensor, weight: Tensor) -> Dissimilarity:
-    """Mean squared difference of MIND-SSC descriptors (Heinrich et al. 2013): for pairs of unlike contrast."""
-    wanted, share = mind_ssc(fixed), _shares(mask, weight)
-    return lambda warped: (share * ((mind_ssc(warped) - wanted) ** 2).mean(dim=1, keepdim=True)).sum()
+    """Mean squared difference of MIND-SSC descriptors (Heinrich et al. 2013): for pairs of unlike contrast.
+
+    Only descriptors made of unmasked voxels alone are compared.
+    """
+    reach = _MIND_RADIUS + _MIND_DILATION
+    whole = (box_sum(1.0 - mask, 2 * reach + 1) < 0.5).to(mask.dtype)
+    wanted, share = mind_ssc(fixed, whole), _shares(whole, weight)
+    return lambda warped: (share * ((mind_ssc(warped, whole) - wanted) ** 2).mean(dim=1, keepdim=True)).sum()
 
 
-def mind_ssc(image: Tensor, radius: int = 1, dilation: int = 2) -> Tensor:
+_MIND_RADIUS, _MIND_DILATION = 1, 2
+
+
+def mind_ssc(image: Tensor, counted: Tensor | None = None) -> Tensor:
     """Self-similarity context, (B, 12, D, H, W) in (0, 1].
 
-    Squared patch distances between the pairs of the six neighbors at `dilation` voxels that do not oppose each other,
-    less their minimum, divided by their mean (kept within 10⁻³ to 10³ of the image's), through exp(−d).
+    Squared patch distances (3³ voxels) between the pairs of the six neighbors two voxels away that do not oppose each
+    other, less their minimum, divided by their mean (kept within 10⁻³ to 10³ of its mean over `counted`), through
+    exp(−d).
     """
+    radius, dilation = _MIND_RADIUS, _MIND_DILATION
     padded = F.pad(image, (dilation,) * 6, mode="replicate")
     neighbors = [_neighbor(padded, offset, image.shape, dilation) for offset in _NEIGHBORS]
     differences = torch.cat([(neighbors[a] - neighbors[b]) ** 2 for a, b in _NEIGHBOR_PAIRS], dim=1)
     distances = box_sum(differences, 2 * radius + 1) / (2 * radius + 1) ** 3
     distances = distances - distances.min(dim=1, keepdim=True).values
     spread = distances.mean(dim=1, keepdim=True)
-    typical = float(spread.detach().mean()) + 1e-12
+    shares = None if counted is None else _shares(counted, torch.ones_like(counted))
+    typical = float(spread.detach().mean() if shares is None else (spread.detach() * shares).sum()) + 1e-12
     return torch.exp(-distances / spread.clamp(min=1e-3 * typical, max=1e3 * typical))
 
 

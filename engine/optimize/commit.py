@@ -8,6 +8,7 @@ from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import distance_transform_edt
 
 from engine.registration import Certificate
 from engine.roi import Box
@@ -21,9 +22,17 @@ LARGEST_SEAM_JUMP = 0.25
 _HALVINGS = 8
 
 
+_ROUNDS = 8
+_REACH_VOX = 6.0
+"""How far round a voxel that was about to fold the correction is reduced."""
+
+Share = NDArray[np.float32]
+"""How much of a correction is applied at each voxel of the crop, 0 to 1."""
+
+
 @dataclass(frozen=True, slots=True)
 class Committed:
-    """The new displacement (the old array itself if nothing was kept), the share of the correction that was applied."""
+    """The new displacement (the old array itself if nothing was kept), the mean share of the correction applied."""
 
     displacement_vox: DisplacementArray
     share: float
@@ -33,42 +42,66 @@ def commit(
     present: DisplacementArray,
     crop: Box,
     weight: NDArray[np.float32],
-    corrected: Callable[[float], DisplacementArray],
+    corrected: Callable[[Share], DisplacementArray],
     allowed: Box,
     spacing_zyx_mm: tuple[float, float, float],
 ) -> Committed:
     """Write `corrected(share)` (u inside `crop` with that share of the correction) where `weight` > 0.
 
-    The share is 1, or the largest found by bisection that adds no voxel with det ≤ 0, leaves the smallest determinant
-    above 0.05 or no lower than it was, and keeps the seam of `allowed` (box and collar) smooth; 0 always qualifies.
+    Where the correction would bring the determinant to 0.05 or below, and lower than it was, or where the seam of
+    `allowed` (box and collar) would not be smooth, it is reduced: all of it alike by bisection, or first locally round
+    such voxels, whichever keeps more. So no voxel folds that did not fold before; nothing at all always qualifies.
     """
-    context = crop.grown(1, (present.shape[1], present.shape[2], present.shape[3]))
+    size = (present.shape[1], present.shape[2], present.shape[3])
+    context = crop.grown(1, size)
     before = np.array(present[(slice(None), *context.slices_zyx)])
+    inside = (slice(None), *crop.inside(context).slices_zyx)
     determinant = jacobian_determinant(before)
+    faces = _inner_faces(allowed, size)
 
-    def written(share: float) -> DisplacementArray:
+    def written(share: Share) -> DisplacementArray:
         part = before.copy()
-        inside = (slice(None), *crop.inside(context).slices_zyx)
         part[inside] = np.where(weight > 0, corrected(share), part[inside])
         return part
 
-    seam = allowed.inside(context)
-    size = (present.shape[1], present.shape[2], present.shape[3])
-    inner_faces = _inner_faces(allowed, size)
-
     def acceptable(part: DisplacementArray) -> bool:
-        jump = seam_gradient_jump(before, part, seam, inner_faces, spacing_zyx_mm)
-        return jump <= LARGEST_SEAM_JUMP and _adds_no_fold(jacobian_determinant(part), determinant)
+        jump = seam_gradient_jump(before, part, allowed.inside(context), faces, spacing_zyx_mm)
+        return jump <= LARGEST_SEAM_JUMP and not _spoilt(jacobian_determinant(part), determinant).any()
 
-    share, part = _largest_share(written, acceptable)
-    if share == 0.0:
+    def reduced(share: Share) -> tuple[float, DisplacementArray]:
+        """The mean share of the correction that is left, and the field."""
+        scale, part = _largest_scale(lambda factor: written(np.float32(factor) * share), acceptable)
+        return scale * float(share[weight > 0].mean()), part
+
+    everywhere = np.ones(crop.shape_zyx, np.float32)
+    mean_share, part = reduced(everywhere)
+    if mean_share < 1.0:
+        locally = reduced(_local_share(written, determinant, inside, everywhere))
+        mean_share, part = max((mean_share, part), locally, key=lambda candidate: candidate[0])
+    if mean_share == 0.0:
         return Committed(present, 0.0)
     result = np.array(present)
     result[(slice(None), *context.slices_zyx)] = part
-    return Committed(result, share)
+    return Committed(result, mean_share)
 
 
-def _largest_share(
+def _local_share(
+    written: Callable[[Share], DisplacementArray],
+    before: NDArray[np.float32],
+    inside: tuple[slice, ...],
+    share: Share,
+) -> Share:
+    """Less of the correction, down to none, round every voxel whose determinant it would spoil."""
+    for _ in range(_ROUNDS):
+        spoilt = _spoilt(jacobian_determinant(written(share)), before)
+        if not spoilt.any():
+            break
+        distance = distance_transform_edt(~np.pad(spoilt, [(0, 1)] * 3))[inside[1:]]
+        share = share * (0.5 - 0.5 * np.cos(np.pi * np.minimum(distance / _REACH_VOX, 1.0))).astype(np.float32)
+    return share
+
+
+def _largest_scale(
     written: Callable[[float], DisplacementArray], acceptable: Callable[[DisplacementArray], bool]
 ) -> tuple[float, DisplacementArray]:
     part = written(1.0)
@@ -85,10 +118,9 @@ def _largest_share(
     return low, kept
 
 
-def _adds_no_fold(after: NDArray[np.float32], before: NDArray[np.float32]) -> bool:
-    new_fold = bool(np.any((after <= 0) & (before > 0)))
-    least = float(after.min())
-    return not new_fold and (least > LEAST_DETERMINANT or least >= float(before.min()))
+def _spoilt(after: NDArray[np.float32], before: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Voxels that fold, or nearly do, and were better before; not a number counts as folded."""
+    return ~(after > LEAST_DETERMINANT) & ~(after >= before)
 
 
 def certify(
@@ -102,10 +134,10 @@ def certify(
 ) -> Certificate:
     """Measure the contract on two displacements: `allowed` is box and collar."""
     outside = _change_outside_mm(before, after, allowed, spacing_zyx_mm)
-    new_folds = int(np.count_nonzero((jacobian_determinant(after) <= 0) & (jacobian_determinant(before) > 0)))
+    new_folds = int(np.count_nonzero(~(jacobian_determinant(after) > 0) & (jacobian_determinant(before) > 0)))
     faces = _inner_faces(allowed, (before.shape[1], before.shape[2], before.shape[3]))
     jump = seam_gradient_jump(before, after, allowed, faces, spacing_zyx_mm)
-    grew = error_after > error_before
+    grew = not error_after <= error_before
     passed = outside == 0.0 and new_folds == 0 and jump <= LARGEST_SEAM_JUMP and not grew
     return Certificate(outside, new_folds, jump, grew, passed, share)
 

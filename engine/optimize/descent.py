@@ -32,6 +32,7 @@ class Problem:
     `smoothness`: weight λ of the roughness, or none for gradient surgery with a roughness budget.
     `coarse_step`: roughness and folding are looked at on every n-th voxel, as fine as the residual can vary.
     `preview`: from the warped image (normalised) to what a window can show, or none.
+    `whole_rmse_hu`: from the warped image of a part to the error of the whole image, or none.
     """
 
     stage: str
@@ -44,6 +45,7 @@ class Problem:
     coarse_step: int = 1
     preview: Callable[[Tensor], Preview] | None = None
     unfaded: Callable[[Tensor], Tensor] | None = None
+    whole_rmse_hu: Callable[[Tensor], float] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,11 +70,13 @@ def descend(problem: Problem, what: Parametrization, iterations: int, before: in
     """
     optimizer = torch.optim.Adam(what.parameters(), lr=what.learning_rate)
     look, clock = _Look(problem), PreviewClock()
-    best = look.at(what.residual(), 0).as_outcome(what)
+    best = look.at(what.residual()).as_outcome(what)
     highest_mse = best.mse
     for iteration in range(1, iterations + 1):
         look.step(optimizer, what)
-        state = look.at(what.residual(), iteration)
+        if iteration % _MASK_EVERY == 0:
+            best = look.renewed(best, what.residual())
+        state = look.at(what.residual())
         if state.mse <= highest_mse and state.score < best.score:
             best = state.as_outcome(what)
         preview = problem.preview(state.warped) if problem.preview is not None and clock.due() else None
@@ -85,7 +89,8 @@ def descend(problem: Problem, what: Parametrization, iterations: int, before: in
 def _progress(problem: Problem, state: _State, done: int, total: int, preview: Preview | None) -> Progress:
     error_hu = hu_from_normalized_rmse(state.mse)
     if problem.stage.startswith("rso"):
-        return Progress(problem.stage, done, total, box_rmse_hu=error_hu, preview=preview)
+        whole_hu = None if problem.whole_rmse_hu is None else problem.whole_rmse_hu(state.warped)
+        return Progress(problem.stage, done, total, whole_hu, error_hu, preview)
     return Progress(problem.stage, done, total, rmse_hu=error_hu, preview=preview)
 
 
@@ -111,18 +116,29 @@ class _Look:
 
     def __init__(self, problem: Problem) -> None:
         self._problem = problem
-        self._dissimilarity: Dissimilarity | None = None
         self._mask = problem.region
+        self._dissimilarity: Dissimilarity | None = None
         self._surgery: BudgetSurgery | None = None
         self._state: _State | None = None
 
-    def at(self, residual: Tensor, iteration: int) -> _State:
+    @torch.no_grad()
+    def renewed(self, best: Outcome, residual: Tensor) -> Outcome:
+        """Look again at which voxels both scanners see; the best so far, judged on those."""
+        self._dissimilarity = self._renew_mask(self._problem.total(residual))
+        state = self.at(best.residual)
+        return replace(best, score=state.score, mse=state.mse)
+
+    def _renew_mask(self, total: Tensor) -> Dissimilarity:
+        problem = self._problem
+        seen = problem.grid.mask(total.detach())
+        self._mask = problem.region * seen
+        return SIMILARITY[problem.similarity](problem.grid.fixed, seen, problem.weight)
+
+    def at(self, residual: Tensor) -> _State:
         problem = self._problem
         total = problem.total(residual)
-        if self._dissimilarity is None or iteration % _MASK_EVERY == 0:
-            seen = problem.grid.mask(total.detach())
-            self._mask = problem.region * seen
-            self._dissimilarity = SIMILARITY[problem.similarity](problem.grid.fixed, seen, problem.weight)
+        if self._dissimilarity is None:
+            self._dissimilarity = self._renew_mask(total)
         warped = problem.grid.warped(total)
         unfaded = total if problem.unfaded is None else problem.unfaded(residual)
         roughness, folding = grad_l2(_thinned(unfaded, problem)), fold_penalty(_thinned(total, problem))

@@ -15,8 +15,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from engine.errors import InputError
 from engine.optimize.collar import COLLAR_VOX, collared, window, working_crop
-from engine.optimize.commit import certify, commit
+from engine.optimize.commit import Share, certify, commit
 from engine.optimize.descent import Outcome, Problem, descend
 from engine.optimize.general import case_network, network_pair
 from engine.optimize.iso import FIELD_SMOOTHNESS, on_grid, whole_preview, working_spacing_mm
@@ -69,6 +70,12 @@ def limited(residual: Tensor) -> Tensor:
     return residual * torch.clamp(longest / length, max=1.0)
 
 
+def _squares_of_last_step(start: Registration, fixed: Volume) -> float:
+    """Sum of squared differences (normalised) over the valid voxels of the fixed image."""
+    rmse_hu = start.steps[-1].rmse_hu if start.steps else 0.0
+    return (rmse_hu / 2000.0) ** 2 * int(np.count_nonzero(fixed.valid))
+
+
 class _Crop:
     """Box and collar at the voxels of the fixed image, with the present field around them."""
 
@@ -88,6 +95,18 @@ class _Crop:
         offset = [(c - a) for (c, _), (a, _) in zip(crop.ranges_zyx, self._around.ranges_zyx, strict=True)]
         self._position = voxel_grid(crop.shape_zyx, self.fading)
         self._offset = torch.tensor(offset, device=device, dtype=torch.float32).view(1, 3, 1, 1, 1)
+        self._seen = self.grid.mask(self.start)
+        if not (self._seen * self.region).any():
+            raise InputError("The box holds no voxel that both scanners saw; draw it where the two images overlap.")
+        self._elsewhere = _squares_of_last_step(start, fixed) - self._squares(self.grid.warped(self.start))
+        self._voxels = max(1, int(np.count_nonzero(fixed.valid)))
+
+    def whole_rmse_hu(self, warped: Tensor) -> float:
+        """Error of the whole image: what the last step measured, with this part of it renewed."""
+        return hu_from_normalized_rmse(max(0.0, self._elsewhere + self._squares(warped)) / self._voxels)
+
+    def _squares(self, warped: Tensor) -> float:
+        return float(((warped - self.grid.fixed) ** 2 * self._seen).sum())
 
     def total(self, residual: Tensor) -> Tensor:
         """u(x) = w v(x) + u₀(x + w v(x))."""
@@ -128,7 +147,7 @@ class _Proposal:
     """u inside the crop as a function of the share of the correction that is applied."""
 
     crop: _Crop
-    corrected: Callable[[float], DisplacementArray]
+    corrected: Callable[[Share], DisplacementArray]
     iterations: int
 
 
@@ -144,9 +163,9 @@ def _by_crop(
         crop = _Crop(fixed, moving, start, settings.box, working_crop(settings.box, shape), device)
         outcome = yield from _crop_by_field(crop, settings, preview)
 
-    def corrected(share: float) -> DisplacementArray:
+    def corrected(share: Share) -> DisplacementArray:
         with torch.no_grad():
-            return as_array(crop.total(share * outcome.residual))
+            return as_array(crop.total(as_tensor(share, device) * limited(outcome.residual)))
 
     return _Proposal(crop, corrected, outcome.iterations)
 
@@ -166,6 +185,7 @@ def _crop_problem(
         step,
         show,
         crop.unfaded,
+        crop.whole_rmse_hu,
     )
 
 
@@ -246,8 +266,8 @@ def _by_image(
     change = resized_displacement(outcome.residual, grid.geometry, crop.grid.geometry)
     faded = as_tensor(crop.weight, device) * change
 
-    def corrected(share: float) -> DisplacementArray:
-        return as_array(crop.start + share * faded)
+    def corrected(share: Share) -> DisplacementArray:
+        return as_array(crop.start + as_tensor(share, device) * faded)
 
     return _Proposal(crop, corrected, outcome.iterations)
 

@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from pickle import UnpicklingError
 
 import torch
 import torch.nn.functional as F
@@ -176,10 +177,13 @@ def _on(pair: TrainingPair, device: str) -> TrainingPair:
 def _resume(path: Path, network: MatchingPyramid, optimizer: torch.optim.Optimizer) -> int:
     if not path.exists():
         return 0
-    state = torch.load(path, map_location="cpu", weights_only=True)
-    network.load_state_dict(state["network"])
-    optimizer.load_state_dict(state["optimizer"])
-    return int(state["step"])
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        network.load_state_dict(state["network"])
+        optimizer.load_state_dict(state["optimizer"])
+        return int(state["step"])
+    except (OSError, RuntimeError, ValueError, KeyError, UnpicklingError) as error:
+        raise InputError("The checkpoint is damaged or of another network; train into a new folder.") from error
 
 
 def _write_checkpoint(

@@ -150,6 +150,23 @@ def test_regions_are_numbered_and_carry_box_errors_and_certificate(case: Case) -
     assert second.steps[1].box_rmse_hu_before == pytest.approx(second.steps[0].box_rmse_hu_after, abs=0.01)
 
 
+@pytest.mark.parametrize("slices", [1, 2])
+@pytest.mark.parametrize("settings", [IsoSettings(2), RsoSettings(Box(12, 20, 14, 24, 0, 1), 2)])
+def test_a_few_slices_are_refined_as_well(slices: int, settings, phantom: PhantomPair) -> None:
+    box = Box(0, 43, 0, 40, 10, 10 + slices)
+    thin = Case.new(*(_cropped(volume, box) for volume in (phantom.fixed, phantom.moving)))
+
+    result = _run(thin, settings)
+
+    assert np.isfinite(result.displacement_vox).all()
+    assert result.steps[-1].rmse_hu <= measured(thin, thin.current).rmse_hu
+
+
+def _cropped(volume: Volume, box: Box) -> Volume:
+    inside = box.slices_zyx
+    return Volume(volume.hu[inside].copy(), volume.geometry.cropped(box), volume.valid[inside].copy(), volume.modality)
+
+
 def test_undo_is_the_same_array_as_before(case: Case) -> None:
     before = case.current.displacement_vox
     bits = before.copy()

@@ -1,0 +1,59 @@
+import pytest
+import torch
+from torch import Tensor
+
+from engine.losses.regularity import fold_penalty, grad_l2
+
+
+def _along(axis: int, slope: float, component: int, shape: tuple[int, int, int] = (4, 5, 6)) -> Tensor:
+    """u with one component that rises along one axis."""
+    sizes = [1, 1, 1]
+    sizes[axis] = shape[axis]
+    displacement = torch.zeros(1, 3, *shape)
+    displacement[0, component] = slope * torch.arange(shape[axis], dtype=torch.float32).view(sizes)
+    return displacement
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_roughness_is_the_mean_square_of_the_slopes(axis: int) -> None:
+    """One of three components has slope 0.6 along one of three axes: 0.36 / 3 / 3."""
+    assert grad_l2(_along(axis, 0.6, component=1)).item() == pytest.approx(0.04, rel=1e-5)
+
+
+def test_roughness_of_a_step() -> None:
+    """3 × (1, 1, 4) values; x jumps by 2 once among three differences: mean 4 / 9 over components, x the only axis."""
+    step = torch.zeros(1, 3, 1, 1, 4)
+    step[0, 2, 0, 0, 2:] = 2.0
+
+    assert grad_l2(step).item() == pytest.approx(4 / 9)
+
+
+def test_a_shift_is_smooth() -> None:
+    assert grad_l2(torch.full((1, 3, 3, 4, 5), 2.5)).item() == 0.0
+
+
+@pytest.mark.parametrize("displacement", [torch.zeros(1, 3, 3, 4, 5), torch.full((1, 3, 3, 4, 5), 4.0)])
+def test_no_penalty_where_nothing_folds(displacement: Tensor) -> None:
+    assert fold_penalty(displacement).item() == 0.0
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_the_penalty_of_a_reflection(axis: int) -> None:
+    """Determinant −1 everywhere, 1.3 short of 0.3."""
+    assert fold_penalty(_along(axis, -2.0, component=axis)).item() == pytest.approx(1.69, rel=1e-5)
+
+
+def test_the_penalty_sees_shear_of_two_axes() -> None:
+    """u_y = x, u_x = y: det of ((1, 1), (1, 1)) is 0, 0.3 short; either shear alone has determinant 1."""
+    y_along_x, x_along_y = _along(2, 1.0, component=1), _along(1, 1.0, component=2)
+
+    assert fold_penalty(y_along_x).item() == 0.0
+    assert fold_penalty(y_along_x + x_along_y).item() == pytest.approx(0.09, rel=1e-5)
+
+
+def test_a_single_slice_cannot_fold() -> None:
+    flat = torch.zeros(1, 3, 1, 4, 5, requires_grad=True)
+
+    fold_penalty(flat).backward()
+
+    assert not flat.grad.any()

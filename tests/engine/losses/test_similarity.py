@@ -1,0 +1,150 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from engine.losses.similarity import SIMILARITY, box_sum, lncc, mind_ssc, mse
+
+SHAPE = (7, 6, 9)
+VARIANCE_FLOOR = 1e-5
+
+
+def _image(seed: int, dtype: torch.dtype = torch.float32, shape: tuple[int, int, int] = SHAPE) -> Tensor:
+    return torch.rand((1, 1, *shape), generator=torch.Generator().manual_seed(seed), dtype=dtype)
+
+
+def _mask(seed: int = 9, shape: tuple[int, int, int] = SHAPE) -> Tensor:
+    """About four fifths of the voxels, a whole corner missing."""
+    mask = (_image(seed, shape=shape) < 0.8).float()
+    mask[..., :2, :2, :3] = 0.0
+    return mask
+
+
+def test_mse_is_a_weighted_mean_over_the_mask() -> None:
+    """Differences 1, 2, 3 with weights 1, 2, 1 and a masked 4: (1 + 2 · 4 + 9) / 4 = 4.5."""
+    fixed = torch.full((1, 1, 1, 2, 2), 0.5)
+    warped = fixed + torch.tensor([[1.0, -2.0], [3.0, 4.0]])
+    mask, weight = torch.tensor([[1.0, 1.0], [1.0, 0.0]]), torch.tensor([[1.0, 2.0], [1.0, 5.0]])
+
+    assert mse(fixed, mask.view_as(fixed), weight.view_as(fixed))(warped).item() == pytest.approx(4.5)
+
+
+@pytest.mark.parametrize("radius", [1, 2, 3])
+def test_lncc_is_that_of_windows_counted_one_by_one(radius: int) -> None:
+    fixed, warped, mask, weight = _image(1), 0.5 * _image(1) + 0.5 * _image(2), _mask(), _image(3)
+
+    loss = lncc(fixed, mask, weight, radius)(warped)
+
+    expected = _lncc_by_hand(*(t[0, 0].double().numpy() for t in (fixed, warped, mask, weight)), radius)
+    assert loss.item() == pytest.approx(expected, abs=1e-5), "float32 sums of at most 343 values below 1"
+
+
+def _lncc_by_hand(fixed: np.ndarray, warped: np.ndarray, mask: np.ndarray, weight: np.ndarray, radius: int) -> float:
+    total = 0.0
+    for center in zip(*np.nonzero(mask), strict=True):
+        window = tuple(slice(max(0, c - radius), c + radius + 1) for c in center)
+        seen = mask[window] == 1
+        f, w = fixed[window][seen], warped[window][seen]
+        covariance = (f * w).mean() - f.mean() * w.mean()
+        correlation = covariance**2 / ((f.var() + VARIANCE_FLOOR) * (w.var() + VARIANCE_FLOOR))
+        total += weight[center] * (1 - correlation)
+    return total / (mask * weight).sum()
+
+
+def test_the_gradient_of_lncc_is_right() -> None:
+    shape = (4, 3, 5)
+    fixed, warped, weight = (_image(seed, torch.float64, shape) for seed in (1, 2, 3))
+    dissimilarity = lncc(fixed, _mask(shape=shape).double(), weight, radius=1)
+
+    assert torch.autograd.gradcheck(dissimilarity, [warped.requires_grad_()])
+
+
+@pytest.mark.parametrize(("gain", "offset"), [(0.5, 0.3), (3.0, -1.0), (-1.5, 0.7)])
+def test_lncc_does_not_see_a_linear_change_of_intensity(gain: float, offset: float) -> None:
+    """Local variances are about 0.08, the floor of 1e-5 is a ten-thousandth of that; at half gain four."""
+    fixed, warped, ones = _image(1), 0.7 * _image(1) + 0.3 * _image(2), torch.ones(1, 1, *SHAPE)
+    dissimilarity = lncc(fixed, ones, ones)
+
+    assert dissimilarity(gain * warped + offset).item() == pytest.approx(dissimilarity(warped).item(), abs=1e-3)
+    assert dissimilarity(gain * fixed + offset).item() == pytest.approx(0.0, abs=1e-3)
+
+
+@pytest.mark.parametrize("name", SIMILARITY)
+def test_masked_voxels_have_no_influence(name: str) -> None:
+    fixed, warped, weight, mask = _image(1), _image(2), _image(3), _mask()
+    seen = mask.bool()
+    other_fixed, other_warped = torch.where(seen, fixed, _image(4) - 7), torch.where(seen, warped, 50 * _image(5))
+
+    loss, gradient = _loss_and_gradient(name, fixed, warped, mask, weight)
+    other_loss, other_gradient = _loss_and_gradient(name, other_fixed, other_warped, mask, weight)
+
+    assert loss == other_loss
+    assert torch.equal(gradient, other_gradient)
+    assert not gradient[~seen].any()
+
+
+def _loss_and_gradient(name: str, fixed: Tensor, warped: Tensor, mask: Tensor, weight: Tensor) -> tuple[float, Tensor]:
+    warped = warped.clone().requires_grad_()
+    loss = SIMILARITY[name](fixed, mask, weight)(warped)
+    (gradient,) = torch.autograd.grad(loss, warped)
+    return loss.item(), gradient
+
+
+@pytest.mark.parametrize("name", SIMILARITY)
+def test_every_dissimilarity_is_least_for_equal_images_and_leads_there(name: str) -> None:
+    fixed, ones = _image(1), torch.ones(1, 1, *SHAPE)
+    dissimilarity = SIMILARITY[name](fixed, ones, ones)
+    warped = (0.6 * fixed + 0.4 * _image(2)).requires_grad_()
+
+    loss = dissimilarity(warped)
+    (gradient,) = torch.autograd.grad(loss, warped)
+
+    assert dissimilarity(fixed).item() == pytest.approx(0.0, abs=1e-3), "lncc: the floor of the variance"
+    assert loss.item() > 0.01
+    assert dissimilarity(warped - 1e-3 * gradient / gradient.abs().max()).item() < loss.item()
+
+
+@pytest.mark.parametrize("name", SIMILARITY)
+def test_nothing_to_compare_is_no_error(name: str) -> None:
+    loss, gradient = _loss_and_gradient(name, _image(1), _image(2), torch.zeros(1, 1, *SHAPE), _image(3))
+
+    assert loss == 0.0
+    assert not gradient.any()
+
+
+@pytest.mark.parametrize("size", [1, 3, 5, 7])
+@pytest.mark.parametrize("shape", [(7, 6, 9), (2, 1, 5)])
+def test_a_box_sum_counts_every_neighbor_once(size: int, shape: tuple[int, int, int]) -> None:
+    image = torch.cat([_image(1, shape=shape), _image(2, shape=shape)], dim=1)
+    values, radius = image.double().numpy(), size // 2
+
+    expected = np.zeros_like(values)
+    for z, y, x in np.ndindex(*shape):
+        window = tuple(slice(max(0, c - radius), c + radius + 1) for c in (z, y, x))
+        expected[:, :, z, y, x] = values[(..., *window)].sum(axis=(2, 3, 4))
+    np.testing.assert_allclose(box_sum(image, size).numpy(), expected, rtol=1e-5)
+
+
+def test_mind_does_not_see_inverted_contrast() -> None:
+    image = _image(6, shape=(9, 10, 11))
+
+    torch.testing.assert_close(mind_ssc(1.0 - image), mind_ssc(image), atol=1e-5, rtol=0)
+
+
+def test_mind_compares_the_patches_of_neighbors_that_do_not_oppose_each_other() -> None:
+    """At one voxel far from every edge: exp(−(d − least) / mean of (d − least)), d from patches of 3³ at ±2 voxels."""
+    image = _image(7, shape=(9, 10, 11))
+    values, center = image[0, 0].double().numpy(), np.array([4, 5, 5])
+    neighbors = [center + 2 * sign * np.eye(3, dtype=int)[axis] for axis in range(3) for sign in (-1, 1)]
+    patches = [values[tuple(slice(c - 1, c + 2) for c in neighbor)] for neighbor in neighbors]
+    distances = [((patches[a] - patches[b]) ** 2).mean() for a in range(6) for b in range(a + 1, 6) if a // 2 != b // 2]
+    excess = np.array(distances) - min(distances)
+
+    found = mind_ssc(image)
+
+    assert found.shape == (1, 12, 9, 10, 11)
+    assert (found > 0).all()
+    assert (found <= 1).all()
+    np.testing.assert_allclose(found[0, :, *center].numpy(), np.exp(-excess / excess.mean()), atol=1e-4)

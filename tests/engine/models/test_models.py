@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from engine.errors import InputError
+from engine.models import MODELS, find_model, load_network
+from engine.models.weights import save_weights
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_every_row_of_the_table_is_a_network_that_registers(name: str) -> None:
+    row = MODELS[name]
+    images = torch.rand(2, 1, 1, 32, 32, 32, generator=torch.Generator().manual_seed(0))
+
+    with torch.no_grad():
+        displacement = row.build().eval()(*images)
+
+    assert displacement.shape == (1, 3, 32, 32, 32)
+    assert torch.isfinite(displacement).all()
+    assert row.description
+    assert row.spacing_mm > 0
+
+
+def test_weights_of_one_s_own_follow_the_name(tmp_path: Path) -> None:
+    torch.manual_seed(7)
+    own = MODELS["general"].build()
+    save_weights(own, tmp_path / "mine.safetensors")
+    name = f"general={tmp_path / 'mine.safetensors'}"
+
+    network = load_network(name)
+
+    assert find_model(name) == (MODELS["general"], tmp_path / "mine.safetensors")
+    assert not network.training
+    assert all(torch.equal(a, b) for a, b in zip(network.parameters(), own.parameters(), strict=True))
+
+
+def test_networks_are_loaded_each_for_itself(tmp_path: Path) -> None:
+    save_weights(MODELS["general"].build(), tmp_path / "mine.safetensors")
+    first, second = (load_network(f"general={tmp_path / 'mine.safetensors'}") for _ in range(2))
+
+    with torch.no_grad():
+        first.sharpness.add_(1.0)
+
+    assert not torch.equal(first.sharpness, second.sharpness)
+
+
+def test_an_unknown_model() -> None:
+    with pytest.raises(InputError, match=r"among general, .*, got 'vgg'"):
+        find_model("vgg")
+
+
+def test_a_model_without_weights() -> None:
+    with pytest.raises(InputError, match=r"'unet-paper' ships without weights"):
+        load_network("unet-paper")

@@ -1,0 +1,139 @@
+from __future__ import annotations
+
+from itertools import product
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from engine.models.pyramid import MatchingPyramid, correlation, expected_offset, upsampled
+from engine.spatial.warp import voxel_grid
+
+OFFSETS = list(product((-1, 0, 1), repeat=3))
+
+
+def _features(*shape: int, seed: int = 2, dtype: torch.dtype = torch.float32) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
+
+
+def test_the_gradient_of_the_correlation_is_right() -> None:
+    moving, fixed = (_features(2, 2, 2, 1, 3, seed=seed, dtype=torch.float64).requires_grad_() for seed in (1, 2))
+
+    assert torch.autograd.gradcheck(lambda m, f: correlation(m, f, 1), [moving, fixed], fast_mode=True)
+
+
+def test_the_correlation_is_the_cosine_with_each_neighbor() -> None:
+    """Channels in the order of the offsets z, y, x, the last fastest; nothing outside matches."""
+    moving, fixed = _features(1, 5, 3, 4, 6, seed=1), _features(1, 5, 3, 4, 6, seed=2)
+
+    matches = correlation(moving, fixed, 1)
+
+    assert matches.shape == (1, 27, 3, 4, 6)
+    for channel, (dz, dy, dx) in enumerate(OFFSETS):
+        neighbor = moving[0, :, 1 + dz, 2 + dy, 3 + dx]
+        expected = torch.dot(neighbor, fixed[0, :, 1, 2, 3]) / (neighbor.norm() * fixed[0, :, 1, 2, 3].norm())
+        assert matches[0, channel, 1, 2, 3].item() == pytest.approx(expected.item(), abs=1e-5)
+    below = [channel for channel, (dz, _, _) in enumerate(OFFSETS) if dz == 1]
+    assert not matches[0, below, 2].any()
+
+
+@pytest.mark.parametrize("offset", [(0, 0, 0), (1, 0, -1), (-1, 1, 1), (0, -1, 0)])
+def test_features_shifted_by_an_offset_match_there(offset: tuple[int, int, int]) -> None:
+    """fixed(x) = moving(x + offset): the correlation is 1 there, and the expected offset is that one.
+
+    Cosines of 40 random channels stay below 0.8; with sharpness 60 the other 26 weigh less than 26 · exp(−12).
+    """
+    moving = _features(1, 40, 5, 6, 7)
+    fixed = torch.roll(moving, [-step for step in offset], dims=(2, 3, 4))
+    inner = (..., slice(1, -1), slice(1, -1), slice(1, -1))
+
+    matches = correlation(moving, fixed, 1)
+    found = expected_offset(matches, torch.tensor(60.0), 1)[inner]
+
+    torch.testing.assert_close(matches[:, OFFSETS.index(offset)][inner], torch.ones(1, 3, 4, 5), atol=1e-5, rtol=0)
+    expected = torch.tensor(offset, dtype=torch.float32).view(1, 3, 1, 1, 1).expand_as(found)
+    torch.testing.assert_close(found, expected, atol=1e-3, rtol=0)
+
+
+@pytest.mark.parametrize(("channel", "offset"), [(0, (-2, -2, -2)), (62, (0, 0, 0)), (63, (0, 0, 1)), (119, (2, 1, 2))])
+def test_the_expected_offset_of_one_sure_match(channel: int, offset: tuple[int, int, int]) -> None:
+    """Number 119 of the 125 offsets is 4 · 25 + 3 · 5 + 4: the offset (2, 1, 2)."""
+    matches = torch.zeros(1, 125, 1, 1, 2)
+    matches[:, channel] = 1.0
+
+    found = expected_offset(matches, torch.tensor(50.0), 2)
+
+    assert found[0, :, 0, 0, 1].tolist() == pytest.approx(offset, abs=1e-6)
+
+
+def test_no_match_at_all_means_no_offset() -> None:
+    assert expected_offset(torch.zeros(1, 27, 2, 2, 2), torch.tensor(10.0), 1).abs().max() < 1e-6
+
+
+def test_the_number_of_parameters() -> None:
+    """Channels 16, 32, 32, 32; correlation of 27, 125, 125, 125 offsets; three convolutions 32 wide and one of 3.
+
+    The encoder: i → o and o → o. An estimator reads correlation, features, guess and displacement (6).
+    """
+    encoder = sum((27 * i + 1) * o + (27 * o + 1) * o for i, o in ((1, 16), (16, 32), (32, 32), (32, 32)))
+    estimators = sum(
+        (27 * (offsets + channels + 6) + 1) * 32 + 2 * (27 * 32 + 1) * 32 + (27 * 32 + 1) * 3
+        for offsets, channels in ((27, 16), (125, 32), (125, 32), (125, 32))
+    )
+
+    assert sum(parameter.numel() for parameter in MatchingPyramid().parameters()) == encoder + estimators + 4
+
+
+def test_the_displacement_has_the_size_of_the_images_and_every_level_half_the_next() -> None:
+    torch.manual_seed(0)
+    network = MatchingPyramid()
+    moving, fixed = _features(2, 1, 32, 48, 32, seed=1), _features(2, 1, 32, 48, 32, seed=2)
+
+    with torch.no_grad():
+        levels, displacement = network.levels(moving, fixed), network(moving, fixed)
+
+    assert [tuple(level.shape) for level in levels] == [(2, 3, n, 3 * n // 2, n) for n in (2, 4, 8, 16)]
+    torch.testing.assert_close(displacement, upsampled(levels[-1]))
+
+
+def test_each_pair_of_a_batch_is_registered_by_itself() -> None:
+    """The convolutions of one pair and of two take other paths in torch; displacements reach several voxels."""
+    torch.manual_seed(0)
+    network = MatchingPyramid().eval()
+    moving, fixed = _features(2, 1, 32, 32, 32, seed=1), _features(2, 1, 32, 32, 32, seed=2)
+
+    with torch.no_grad():
+        together, alone = network(moving, fixed), network(moving[1:], fixed[1:])
+
+    torch.testing.assert_close(together[1:], alone, atol=1e-3, rtol=0)
+
+
+def test_a_fresh_network_already_matches_shifted_images() -> None:
+    """Texture moved by 8 voxels, one voxel of the level at one eighth: what the matching finds points that way.
+
+    Weights are random and the estimators nearly zero, so the median need only be nearer to 8 than to 0.
+    """
+    torch.manual_seed(0)
+    network = MatchingPyramid().eval()
+    texture = F.interpolate(_features(1, 1, 14, 14, 16), scale_factor=4.0, mode="trilinear")
+    moving, fixed = texture[..., :48, :48, :48], texture[..., :48, :48, 8:56]
+
+    with torch.no_grad():
+        displacement = network(moving, fixed)[..., 16:-16, 16:-16, 16:-16]
+
+    shift = displacement.flatten(2).median(dim=2).values[0]
+    assert 4 < shift[2] < 12
+    assert shift[:2].abs().max() < 2
+
+
+def test_upsampling_doubles_size_and_motion_and_keeps_places() -> None:
+    """Cell centers: voxel i of the fine grid lies at (i − 0.5) / 2 of the coarse one; linear in between."""
+    coarse = torch.zeros(1, 3, 3, 4, 5)
+    coarse[0, 1] = 0.25 * voxel_grid((3, 4, 5), coarse)[0, 2] + 1.0
+
+    fine = upsampled(coarse)
+
+    assert fine.shape == (1, 3, 6, 8, 10)
+    place = (voxel_grid((6, 8, 10), coarse)[0, 2] - 0.5) / 2
+    torch.testing.assert_close(fine[0, 1, ..., 1:-1], (2 * (0.25 * place + 1.0))[..., 1:-1], atol=1e-5, rtol=0)

@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from engine.geometry import Geometry
+from engine.losses.regularity import grad_l2
+from engine.optimize.descent import Outcome, Problem, descend
+from engine.optimize.pair_grid import PairGrid
+from engine.optimize.parametrize import ControlGrid
+from engine.progress import STOP, Progress, finish
+
+SHAPE = (14, 13, 16)
+CENTER = (6.0, 6.5, 8.0)
+MOTION = (0.0, 0.0, 2.0)
+
+
+def _blob(center: tuple[float, ...]) -> Tensor:
+    axes = torch.meshgrid(*(torch.arange(n, dtype=torch.float32) for n in SHAPE), indexing="ij")
+    squared = sum((axis - c) ** 2 for axis, c in zip(axes, center, strict=True))
+    return torch.exp(-torch.as_tensor(squared) / 18).reshape(1, 1, *SHAPE)
+
+
+def _problem(similarity: str = "mse", smoothness: float | None = 0.01, stage: str = "iso") -> Problem:
+    """A blob that lies 2 voxels further along x in the moving image."""
+    ones = torch.ones(1, 1, *SHAPE)
+    moving = _blob(tuple(c + m for c, m in zip(CENTER, MOTION, strict=True)))
+    grid = PairGrid(Geometry(SHAPE, (1.0, 1.0, 1.0)), _blob(CENTER), ones, moving, ones, np.eye(4))
+    return Problem(stage, grid, lambda residual: residual, ones, ones, similarity, smoothness)
+
+
+def _control() -> ControlGrid:
+    return ControlGrid(SHAPE, 2, torch.device("cpu"))
+
+
+def _run(problem: Problem, iterations: int) -> tuple[Outcome, list[Progress]]:
+    reports: list[Progress] = []
+    return finish(descend(problem, _control(), iterations), reports.append), reports
+
+
+@pytest.mark.parametrize("smoothness", [0.01, None])
+@pytest.mark.parametrize("similarity", ["mse", "lncc", "mind"])
+def test_the_motion_is_found(similarity: str, smoothness: float | None) -> None:
+    """At the blob's center, 2 voxels along x, to half a voxel; the field does not fold or grow rough."""
+    outcome, reports = _run(_problem(similarity, smoothness), 40)
+
+    start_mse = _mse(torch.zeros(1, 3, *SHAPE))
+    assert outcome.residual[0, :, 6, 6, 8].tolist() == pytest.approx(MOTION, abs=0.5)
+    assert outcome.mse < 0.3 * start_mse
+    assert outcome.mse == pytest.approx(_mse(outcome.residual), rel=0.3), "the mask is looked at every tenth iteration"
+    assert reports[-1].rmse_hu < 2000 * start_mse**0.5
+
+
+def _mse(residual: Tensor) -> float:
+    problem = _problem()
+    seen = problem.grid.mask(residual)
+    return float(((problem.grid.warped(residual) - problem.grid.fixed) ** 2 * seen).sum() / seen.sum())
+
+
+def test_without_a_weight_what_is_kept_is_within_the_budget() -> None:
+    """From a zero field: 0.003 voxel² and a tenth more."""
+    outcome, _ = _run(_problem("lncc", None), 40)
+
+    assert 0 < grad_l2(outcome.residual).item() <= 0.003 * 1.1
+
+
+def test_the_start_is_kept_where_nothing_is_better() -> None:
+    """With an enormous weight every motion costs more than it gains."""
+    outcome, reports = _run(_problem(smoothness=1e6), 5)
+
+    assert not outcome.residual.any()
+    assert (outcome.iterations, len(reports)) == (5, 5)
+    assert not outcome.stopped
+
+
+def test_no_iteration_at_all_is_the_start() -> None:
+    outcome, reports = _run(_problem(), 0)
+
+    assert not outcome.residual.any()
+    assert reports == []
+
+
+def test_the_best_state_does_not_depend_on_what_comes_after_it() -> None:
+    """The parameters of the best state are a copy, and make its residual again."""
+    control = _control()
+    outcome = finish(descend(_problem(), control, 25))
+
+    with torch.no_grad():
+        control.parameters()[0].copy_(outcome.parameters[0])
+
+    assert torch.equal(control.residual(), outcome.residual)
+
+
+def test_stop_returns_the_best_so_far() -> None:
+    job = descend(_problem(), _control(), 100, before=20, of=120)
+    reports = [next(job) for _ in range(4)]
+
+    with pytest.raises(StopIteration) as end:
+        job.send(STOP)
+
+    outcome: Outcome = end.value.value
+    assert [(report.done, report.total) for report in reports] == [(21, 120), (22, 120), (23, 120), (24, 120)]
+    assert (outcome.iterations, outcome.stopped) == (24, True)
+    assert 2000 * outcome.mse**0.5 == pytest.approx(min(report.rmse_hu for report in reports), rel=1e-6)
+
+
+def test_only_the_region_is_measured_and_only_weighted_voxels_are_fitted() -> None:
+    """A second blob, moved the other way, lies where the weight is zero: it has no say."""
+    problem = _problem(stage="rso 1")
+    left = torch.zeros(1, 1, *SHAPE)
+    left[..., :12] = 1.0
+    spoiled = problem.grid.moving.clone()
+    spoiled[..., 15:] = 7.0
+    grid = replace(problem.grid, moving=spoiled)
+
+    outcome, reports = _run(replace(problem, grid=grid, region=left, weight=left), 20)
+
+    assert outcome.residual[0, 2, 6, 6, 8].item() == pytest.approx(2.0, abs=0.5)
+    assert reports[0].rmse_hu is None
+    assert reports[-1].box_rmse_hu < reports[0].box_rmse_hu
+
+
+def test_roughness_is_looked_at_on_every_nth_voxel_in_units_of_n() -> None:
+    """A slope is the same at every stride, so the weight of the roughness means the same."""
+    slope = 0.2 * torch.arange(16.0).expand(*SHAPE)
+    sloped = torch.stack([torch.zeros(SHAPE), torch.zeros(SHAPE), slope]).unsqueeze(0)
+    outcomes = [
+        finish(descend(replace(_problem(), total=lambda r: r + sloped, coarse_step=n, smoothness=1e3), _control(), 0))
+        for n in (1, 2, 3)
+    ]
+
+    scores = [outcome.score for outcome in outcomes]
+    assert scores[0] == pytest.approx(1e3 * 0.04 / 9, rel=0.01)
+    assert scores[1:] == pytest.approx(scores[:1] * 2, rel=1e-4)

@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from engine.geometry import Geometry
+from engine.models import load_network
+from engine.optimize.iso import Refined, iso_by_field, iso_by_network
+from engine.progress import STOP, Job, PreviewClock, Progress, finish
+from engine.registration import Registration
+from engine.roi import Box
+from engine.spatial.jacobian import jacobian_determinant
+from engine.spatial.volume_warp import warped_volume
+from engine.volume import PADDING_HU
+
+CPU = torch.device("cpu")
+ITERATIONS = 4
+
+
+@pytest.fixture(scope="module")
+def start(pair) -> Registration:
+    """A smooth displacement of up to half a voxel, so that a start other than zero has to be kept."""
+    z, y, x = np.meshgrid(*(np.linspace(0, 3, n) for n in pair.fixed.geometry.shape_zyx), indexing="ij")
+    waves = 0.5 * np.stack([np.sin(x), np.cos(y + z), np.sin(z)]).astype(np.float32)
+    return Registration(pair.fixed.geometry, np.eye(4), waves)
+
+
+def _rmse_hu(pair, registration: Registration) -> float:
+    warped = warped_volume(pair.moving, registration)
+    seen = pair.fixed.valid & (warped > PADDING_HU)
+    return float(np.sqrt(np.mean((warped - pair.fixed.hu)[seen] ** 2)))
+
+
+Jobs = dict[str, Callable[[], Job[Refined]]]
+
+
+@pytest.fixture(scope="module")
+def jobs(pair, start: Registration, stable_model: str) -> Jobs:
+    arguments = (pair.fixed, pair.moving, start, ITERATIONS, "lncc", None, CPU, False)
+    return {"field": lambda: iso_by_field(*arguments), "network": lambda: iso_by_network(stable_model, *arguments)}
+
+
+@pytest.fixture(scope="module", params=["field", "network"])
+def finished_run(request, jobs: Jobs) -> tuple[Refined, list[Progress]]:
+    reports: list[Progress] = []
+    return finish(jobs[request.param](), reports.append), reports
+
+
+def test_the_error_falls_without_a_fold(finished_run, pair, start: Registration) -> None:
+    refined, reports = finished_run
+
+    after = replace(start, displacement_vox=refined.displacement_vox)
+    assert _rmse_hu(pair, after) < _rmse_hu(pair, start)
+    assert jacobian_determinant(refined.displacement_vox).min() > 0
+    assert [(report.stage, report.done, report.total) for report in reports] == [("iso", n, 4) for n in (1, 2, 3, 4)]
+    assert refined.iterations == ITERATIONS
+    assert refined.displacement_vox is not start.displacement_vox
+
+
+@pytest.mark.parametrize("finished_run", ["network"], indirect=True)
+def test_a_network_s_own_copy_is_adapted(finished_run, stable_model: str) -> None:
+    weights = finished_run[0].weights
+
+    shipped = dict(load_network(stable_model).named_parameters())
+    assert weights.keys() == shipped.keys()
+    assert not torch.equal(weights["flow.weight"], shipped["flow.weight"])
+
+
+@pytest.mark.parametrize("after", [1, 3])
+def test_stop_returns_the_best_so_far_at_either_level(after: int, jobs: Jobs, pair, start: Registration) -> None:
+    """Two iterations at 5.4 mm, two at 2.7 mm."""
+    job = jobs["field"]()
+    for _ in range(after):
+        next(job)
+
+    with pytest.raises(StopIteration) as end:
+        job.send(STOP)
+
+    refined: Refined = end.value.value
+    assert refined.iterations == after
+    assert _rmse_hu(pair, replace(start, displacement_vox=refined.displacement_vox)) < _rmse_hu(pair, start)
+
+
+def test_nothing_better_is_an_answer(pair, start: Registration) -> None:
+    """With an enormous weight of the roughness nothing is better than the start, and the start comes back itself."""
+    refined = finish(iso_by_field(pair.fixed, pair.moving, start, 2, "mse", 1e9, CPU, False))
+
+    assert refined.displacement_vox is start.displacement_vox
+    assert refined.notes == ("nothing better found",)
+    assert refined.iterations == 2
+
+
+def test_the_same_again_gives_the_same_bits(jobs: Jobs) -> None:
+    first, second = finish(jobs["field"]()), finish(jobs["field"]())
+
+    np.testing.assert_array_equal(first.displacement_vox, second.displacement_vox)
+
+
+@pytest.mark.parametrize("iterations", [1, 2, 3])
+def test_few_iterations_are_all_run(iterations: int, pair, start: Registration) -> None:
+    reports: list[Progress] = []
+
+    finish(iso_by_field(pair.fixed, pair.moving, start, iterations, "mse", None, CPU, False), reports.append)
+
+    assert [report.done for report in reports] == list(range(1, iterations + 1))
+
+
+def test_a_preview_shows_the_warped_image_on_the_fixed_grid(pair, start, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(PreviewClock, "due", lambda self: True)
+    job = iso_by_field(pair.fixed, pair.moving, start, 2, "mse", None, CPU, True)
+    preview = next(job).preview
+    job.close()
+
+    assert preview.region == Box.whole(start.fixed.shape_zyx)
+    assert preview.warped_hu.shape == start.fixed.shape_zyx
+    assert preview.warped_hu.dtype == np.float32
+    warped = warped_volume(pair.moving, start)
+    seen = warped > PADDING_HU
+    assert np.corrcoef(preview.warped_hu[seen], warped[seen])[0, 1] > 0.8, "blurred to 5.4 mm and one step further"
+
+
+def test_nothing_is_compared_where_nothing_was_seen(pair, start: Registration) -> None:
+    """Whatever stands in invalid voxels of the fixed image, the result is the same to the bit."""
+    geometry: Geometry = pair.fixed.geometry
+    other = np.where(pair.fixed.valid, pair.fixed.hu, np.float32(777.0))
+    assert not pair.fixed.valid.all()
+
+    results = [
+        finish(iso_by_field(replace(pair.fixed, hu=hu), pair.moving, start, 2, "lncc", None, CPU, False))
+        for hu in (pair.fixed.hu.copy(), other)
+    ]
+
+    np.testing.assert_array_equal(results[0].displacement_vox, results[1].displacement_vox)
+    assert start.fixed == geometry
