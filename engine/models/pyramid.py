@@ -16,13 +16,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from engine.models.fast_conv import FastConv3d
+from engine.spatial.resample import gaussian
 from engine.spatial.warp import warp
 
 ENCODER_CHANNELS = (16, 32, 32, 32)
 CORRELATION_RADII = (1, 2, 2, 2)
 """Finest level first, in voxels of that level."""
 
-SIZE_MULTIPLE = 16
+_FINAL_SIGMA_VOX = 1.0
+"""Of the half-size grid; lowers the target error on phantoms by a few percent and takes most folds away."""
 
 
 class MatchingPyramid(nn.Module):
@@ -40,8 +42,8 @@ class MatchingPyramid(nn.Module):
         self.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
 
     def forward(self, moving: Tensor, fixed: Tensor) -> Tensor:
-        """Displacement (B, 3, D, H, W) in voxels of the input grid."""
-        return upsampled(self.levels(moving, fixed)[-1])
+        """Displacement (B, 3, D, H, W) in voxels of the input grid; smoothed, the last level being rough for itself."""
+        return upsampled(gaussian(self.levels(moving, fixed)[-1], [_FINAL_SIGMA_VOX] * 3))
 
     def levels(self, moving: Tensor, fixed: Tensor) -> list[Tensor]:
         """Displacements of all levels, coarsest first, the last at half size; each in voxels of its own grid."""

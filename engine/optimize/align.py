@@ -13,10 +13,10 @@ from engine.progress import Job, Progress
 from engine.shapes import Matrix
 from engine.volume import AIR_HU, Volume
 
-_LEVELS = ((6.0, 4.0), (3.0, 1.0))
+_LEVELS = ((8.0, 4.0), (4.0, 1.0))
 """Working spacing in mm and first step in mm, coarse to fine."""
 
-_SAMPLES = 30_000
+_SAMPLES = 20_000
 _HIGHEST_HU = 500.0
 _ITERATIONS = 100
 _SEED = 1

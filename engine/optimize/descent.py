@@ -11,6 +11,7 @@ from torch import Tensor
 
 from engine.losses.regularity import fold_penalty, grad_l2
 from engine.losses.similarity import SIMILARITY, Dissimilarity
+from engine.optimize.adam import Adam
 from engine.optimize.pair_grid import PairGrid
 from engine.optimize.parametrize import Parametrization
 from engine.optimize.surgery import BudgetSurgery
@@ -68,7 +69,7 @@ def descend(problem: Problem, what: Parametrization, iterations: int, before: in
 
     The best state is the one of lowest loss whose squared error is not above the start's; the start is one of them.
     """
-    optimizer = torch.optim.Adam(what.parameters(), lr=what.learning_rate)
+    optimizer = Adam(what.parameters(), what.learning_rate)
     look, clock = _Look(problem), PreviewClock()
     best = look.at(what.residual()).as_outcome(what)
     highest_mse = best.mse
@@ -152,10 +153,10 @@ class _Look:
         self._state = _State(residual, warped.detach(), similarity, regularity, rough, score, mse)
         return self._state
 
-    def step(self, optimizer: torch.optim.Optimizer, what: Parametrization) -> None:
+    def step(self, optimizer: Adam, what: Parametrization) -> None:
         assert self._state is not None
         state, self._state = self._state, None
-        optimizer.zero_grad(set_to_none=True)
+        optimizer.zero_grad()
         if self._surgery is None:
             torch.autograd.backward(state.similarity + state.regularity)
         else:

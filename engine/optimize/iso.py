@@ -23,11 +23,11 @@ from engine.volume import Volume
 
 FIELD_SMOOTHNESS = 0.4
 
-WORKING_SPACING_MM = 2.7
+WORKING_SPACING_MM = 3.0
 """Of the fine level; the coarse one is twice that. Images that are coarser themselves are not refined."""
 
 _CONTROL_STRIDE = 2
-_COARSE_SHARE = 0.5
+_COARSE_SHARE = 0.6
 """Share of the iterations that goes to the coarse level."""
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -12,7 +12,7 @@ from engine.geometry import Geometry
 from engine.roi import Box
 from engine.shapes import Matrix
 from engine.spatial.resample import as_tensor, index_map, resampled
-from engine.spatial.warp import mapped_indices, sample, voxel_grid
+from engine.spatial.warp import Sampler, mapped_indices, voxel_grid
 from engine.volume import Volume, normalized
 
 _WHOLLY_VALID = 0.99
@@ -35,21 +35,21 @@ class PairGrid:
     moving: Tensor
     moving_valid: Tensor
     to_moving: Matrix
+    sampler: Sampler = field(init=False)
+
+    def __post_init__(self) -> None:
+        shape = self.geometry.shape_zyx
+        object.__setattr__(self, "sampler", Sampler(shape, self.to_moving, self.moving.shape[2:], self.fixed))
 
     def warped(self, displacement_vox: Tensor) -> Tensor:
         """moving(T(x)) for u in voxels of `geometry`."""
-        return sample(self.moving, self._moving_indices(displacement_vox))
+        return self.sampler(self.moving, displacement_vox)
 
     @torch.no_grad()
     def mask(self, displacement_vox: Tensor) -> Tensor:
         """1 where fixed(x) and moving(T(x)) are both valid."""
-        indices = self._moving_indices(displacement_vox)
-        seen = sample(self.moving_valid, indices, padding="zeros")
+        seen = self.sampler(self.moving_valid, displacement_vox, padding="zeros")
         return self.fixed_valid * (seen > _WHOLLY_VALID).to(seen.dtype)
-
-    def _moving_indices(self, displacement_vox: Tensor) -> Tensor:
-        positions = voxel_grid(self.geometry.shape_zyx, displacement_vox) + displacement_vox
-        return mapped_indices(positions, self.to_moving)
 
 
 def at_spacing(

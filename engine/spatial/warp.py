@@ -5,6 +5,7 @@ Displacements are voxels, components z, y, x; `grid_sample(align_corners=True)` 
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -16,6 +17,28 @@ def voxel_grid(shape_zyx: tuple[int, ...], like: Tensor) -> Tensor:
     """Index of every voxel, (1, 3, D, H, W), components z, y, x."""
     axes = [torch.arange(n, dtype=like.dtype, device=like.device) for n in shape_zyx]
     return torch.stack(torch.meshgrid(*axes, indexing="ij")).unsqueeze(0)
+
+
+class Sampler:
+    """`image(A (x + u(x)))` for one grid and many u: positions without u are worked out once.
+
+    `shape_zyx`: the grid of u; A (4 × 4, x y z) leads from its voxel indices to those of images of `target_zyx`.
+    """
+
+    def __init__(
+        self, shape_zyx: tuple[int, int, int], index_map: Matrix, target_zyx: tuple[int, ...], like: Tensor
+    ) -> None:
+        scale = np.diag([2.0 / max(n - 1, 1) for n in reversed(target_zyx)])
+        self._shape = shape_zyx
+        self._offsets = torch.as_tensor((scale @ index_map[:3, :3])[:, ::-1].T.copy()).to(like)
+        still = voxel_grid(shape_zyx, like)[0].flatten(1).T
+        origin = torch.as_tensor(scale @ index_map[:3, 3] - 1.0).to(like)
+        self._still = torch.addmm(origin, still, self._offsets)
+
+    def __call__(self, image: Tensor, displacement_vox: Tensor, padding: str = "border") -> Tensor:
+        """(1, C, D, H, W): linear; beyond the image its edge values, or zeros."""
+        grid = torch.addmm(self._still, displacement_vox[0].flatten(1).T, self._offsets)
+        return _grid_sample(image, grid.view(1, *self._shape, 3), "bilinear", padding)
 
 
 def sample(image: Tensor, index_zyx: Tensor, mode: str = "bilinear", padding: str = "border") -> Tensor:

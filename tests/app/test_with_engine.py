@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import engine
+from engine import cli
 from engine.io.images import write_image
 from engine.phantom.thorax import thorax_pair
 from engine.roi import Box
@@ -69,16 +70,19 @@ def test_the_whole_loop(opened, qtbot, tmp_path):
     np.testing.assert_array_equal(store.pictures.warped_hu, engine.warped_hu(case))
 
 
-def test_the_window_computes_what_the_engine_computes(opened, files, qtbot):
-    """Bitwise the same on the CPU: the window adds nothing of its own."""
-    opened.store.set_settings(replace(opened.store.settings, align="none"))
-    for step in (opened.commands.align, opened.commands.iso):
+def test_the_window_and_the_command_line_give_the_same_bits(opened, files, qtbot, tmp_path):
+    """Align, general, ISO and a box, the same seed and device: not one bit differs."""
+    opened.store.add_box(BOX)
+    for step in (opened.commands.align, opened.commands.general, opened.commands.iso, opened.commands.rso):
         step()
         wait(opened, qtbot)
-    case = engine.Case.new(*(engine.read_volume(path) for path in files))
-    for settings in (engine.AlignSettings("none"), engine.IsoSettings(iterations=2, by="field")):
-        case = case.after(engine.finish(engine.run_step(case, settings, engine.Runtime())))
-    np.testing.assert_array_equal(case.current.displacement_vox, opened.store.case.current.displacement_vox)
+    steps = ["--iso", "2", "--box", str(BOX), "--rso", "3", "--by", "field"]
+    assert cli.main(["register", *map(str, files), "--out", str(tmp_path / "out"), *steps]) == 0
+    typed = engine.open_case(tmp_path / "out" / "case")
+    assert [step.name for step in typed.current.steps] == ["align", "general", "iso", "rso 1"]
+    for clicked, state in zip(opened.store.case.states, typed.states, strict=True):
+        np.testing.assert_array_equal(clicked.rigid, state.rigid)
+        np.testing.assert_array_equal(clicked.displacement_vox, state.displacement_vox)
 
 
 def test_stop_midway_keeps_the_best_and_cancel_keeps_nothing(opened, qtbot):
