@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from engine.models.pyramid import MatchingPyramid, correlation, expected_offset, upsampled
+from engine.spatial.resample import gaussian
 from engine.spatial.warp import voxel_grid
 
 OFFSETS = list(product((-1, 0, 1), repeat=3))
@@ -94,7 +95,7 @@ def test_the_displacement_has_the_size_of_the_images_and_every_level_half_the_ne
         levels, displacement = network.levels(moving, fixed), network(moving, fixed)
 
     assert [tuple(level.shape) for level in levels] == [(2, 3, n, 3 * n // 2, n) for n in (2, 4, 8, 16)]
-    torch.testing.assert_close(displacement, upsampled(levels[-1]))
+    torch.testing.assert_close(displacement, upsampled(gaussian(levels[-1], [1.0, 1.0, 1.0])))
 
 
 def test_each_pair_of_a_batch_is_registered_by_itself() -> None:
