@@ -6,6 +6,8 @@ import argparse
 from collections.abc import Iterator
 from pathlib import Path
 
+from scipy.ndimage import binary_erosion
+
 from engine.case import Case
 from engine.cli.inputs import runtime_of
 from engine.cli.register import write_case_results
@@ -21,8 +23,9 @@ from engine.volume import PADDING_HU
 from engine.worst_region import worst_box
 
 DEFAULT_FOLDER = "regard-demo"
-_BOX_ZYX = (36, 44, 44)
-_ISO_ITERATIONS = 60
+_BOX_ZYX = (40, 48, 48)
+_SKIN_VOX = 12
+_ISO_ITERATIONS = 20
 _RSO_ITERATIONS = 100
 
 
@@ -47,10 +50,10 @@ def run_demo(runtime: Runtime) -> Case:
 
 
 def suggested_box(case: Case) -> Box:
-    """The box where the images still differ most, inside the body."""
+    """The box where the images still differ most, well inside the body: the skin has no landmarks."""
     warped = warped_hu(case)
-    counted = body_of(case.fixed) & case.fixed.valid & (warped > PADDING_HU)
-    return worst_box(case.fixed.hu, warped, counted, _BOX_ZYX)
+    inner = binary_erosion(body_of(case.fixed), iterations=_SKIN_VOX)
+    return worst_box(case.fixed.hu, warped, inner & case.fixed.valid & (warped > PADDING_HU), _BOX_ZYX)
 
 
 def write_pictures(case: Case, folder: Path) -> None:

@@ -28,7 +28,7 @@ ELASTIX_RIGID = """
 (FixedInternalImagePixelType "float") (MovingInternalImagePixelType "float")
 (Registration "MultiResolutionRegistration") (UseDirectionCosines "true")
 (FixedImagePyramid "FixedRecursiveImagePyramid") (MovingImagePyramid "MovingRecursiveImagePyramid")
-(Interpolator "LinearInterpolator") (ResampleInterpolator "FinalLinearInterpolator") (Resampler "DefaultResampler")
+(Interpolator "LinearInterpolator") (ResampleInterpolator "FinalBSplineInterpolator") (Resampler "DefaultResampler")
 (NewSamplesEveryIteration "true") (ImageSampler "RandomCoordinate")
 (Optimizer "AdaptiveStochasticGradientDescent")
 (Metric "AdvancedMattesMutualInformation") (NumberOfHistogramBins 32)
@@ -104,7 +104,7 @@ def methods(threads: int) -> dict[str, Callable[[Path, Path], Path]]:
             out = folder / "out"
             images = [str(data / FIXED), str(data / MOVING)]
             command = ["register", *images, "--out", str(out), "--force", "--threads", str(threads), *options]
-            subprocess.run([sys.executable, "-m", "app.command", *command], check=True, capture_output=True)
+            call([sys.executable, "-m", "app.command", *command])
             return out / "transform.h5"
 
         return run
@@ -151,19 +151,17 @@ def elastix(data: Path, folder: Path, threads: int) -> Path:
     del data
     command = ["elastix", "-f", str(folder / FIXED), "-m", str(folder / MOVING), "-out", str(folder)]
     for number, stage in enumerate(ELASTIX_STAGES):
-        text = "\n".join(part + ")" for part in (ELASTIX_RIGID + stage).replace("\n", " ").split(")") if part.strip())
+        text = "\n".join(
+            part.strip() + ")" for part in (ELASTIX_RIGID + stage).replace("\n", " ").split(")") if part.strip()
+        )
         (folder / f"p{number}.txt").write_text(text)
         command += ["-p", str(folder / f"p{number}.txt")]
-    subprocess.run([*command, "-threads", str(threads)], check=True, capture_output=True)
+    call([*command, "-threads", str(threads)])
     last = folder / f"TransformParameters.{len(ELASTIX_STAGES) - 1}.txt"
     subprocess.run(
         ["transformix", "-def", "all", "-tp", str(last), "-out", str(folder)], check=True, capture_output=True
     )
-    field = folder / "deformationField.mha"
-    written = next(folder.glob("deformationField.*"))
-    if written != field:
-        sitk.WriteImage(sitk.ReadImage(str(written)), str(field))
-    return field
+    return folder / "deformationField.mhd"
 
 
 def plastimatch(data: Path, folder: Path) -> Path:
@@ -171,8 +169,15 @@ def plastimatch(data: Path, folder: Path) -> Path:
     del data
     out = folder / "field.mha"
     (folder / "command.txt").write_text(PLASTIMATCH.format(fixed=folder / FIXED, moving=folder / MOVING, out=out))
-    subprocess.run(["plastimatch", "register", str(folder / "command.txt")], check=True, capture_output=True)
+    call(["plastimatch", "register", str(folder / "command.txt")])
     return out
+
+
+def call(command: list[str]) -> None:
+    """Run a program quietly; what it printed becomes the error where it fails."""
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        raise SystemExit(f"{command[0]} failed:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
 
 
 def judged(data: Path, transform: Path, folder: Path) -> dict[str, dict[str, float] | float]:
@@ -184,7 +189,7 @@ def judged(data: Path, transform: Path, folder: Path) -> dict[str, dict[str, flo
     }
     options = [text for option, names in pairs.items() for text in (option, *(str(data / name) for name in names))]
     command = ["evaluate", str(data / FIXED), str(data / MOVING), str(transform), *options, "--out", str(out)]
-    subprocess.run([sys.executable, "-m", "app.command", *command], check=True, capture_output=True)
+    call([sys.executable, "-m", "app.command", *command])
     return json.loads(out.read_text())["stages"][-1]
 
 
