@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -221,6 +221,7 @@ def _middle(plane: Plane, view: ViewState) -> tuple[float, float]:
     return (width - across) / 2 + pan[plane.column], (height - down) / 2 + pan[plane.row]
 
 
+@lru_cache(maxsize=64)
 def _place_text(geometry: Geometry, plane: Plane, cursor_zyx: Index) -> str:
     index = cursor_zyx[plane.normal]
     point = geometry.points([cursor_zyx[::-1]])[0]
