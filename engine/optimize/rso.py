@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from engine.errors import InputError
+from engine.models import SIZE_MULTIPLE
 from engine.optimize.collar import COLLAR_VOX, collared, window, working_crop
 from engine.optimize.commit import Share, certify, commit
 from engine.optimize.descent import Outcome, Problem, descend
@@ -31,7 +32,7 @@ from engine.spatial.resample import as_array, as_tensor, index_map, resized_disp
 from engine.spatial.warp import mapped_indices, sample, voxel_grid
 from engine.volume import Volume, hu_from_normalized_rmse
 
-_NETWORK_MULTIPLE, _NETWORK_LEAST = 16, 48
+_NETWORK_LEAST = 48
 _CONTROL_STRIDES = (4, 2)
 _REACH_VOX = 16
 """How far beyond the crop the present field is read."""
@@ -156,7 +157,7 @@ def _by_crop(
 ) -> Job[_Proposal]:
     shape = fixed.geometry.shape_zyx
     if settings.by == "network":
-        region = working_crop(settings.box, shape, _NETWORK_MULTIPLE, _NETWORK_LEAST)
+        region = working_crop(settings.box, shape, SIZE_MULTIPLE, _NETWORK_LEAST)
         crop = _Crop(fixed, moving, start, settings.box, region, device)
         outcome = yield from _crop_by_network(crop, start, settings, preview)
     else:
@@ -204,7 +205,7 @@ class _Padded:
 
     def __init__(self, shape_zyx: tuple[int, int, int]) -> None:
         self._shape = shape_zyx
-        wanted = [max(_NETWORK_LEAST, -(-n // _NETWORK_MULTIPLE) * _NETWORK_MULTIPLE) for n in shape_zyx]
+        wanted = [max(_NETWORK_LEAST, -(-n // SIZE_MULTIPLE) * SIZE_MULTIPLE) for n in shape_zyx]
         self._padding = [
             side for n, m in zip(reversed(shape_zyx), reversed(wanted), strict=True) for side in (0, m - n)
         ]
