@@ -174,9 +174,10 @@ class Commands(QObject):
         if case is None:
             self.failed.emit(InputError("Expected two images; open a fixed and a moving image first."))
             return
+        watched = self.store.selected_box.box if self.store.selected_box is not None else None
 
         def start() -> Job[Registration]:
-            return engine.run_step(case, settings(), engine.Runtime(), preview=True)
+            return engine.run_step(case, settings(), engine.Runtime(), preview=True, watched=watched)
 
         def keep(registration: Registration) -> None:
             self.store.set_case(case.after(registration))

@@ -105,11 +105,16 @@ class _Result:
 
 
 def run_step(
-    case: Case, settings: Settings, runtime: Runtime | None = None, preview: bool = False
+    case: Case,
+    settings: Settings,
+    runtime: Runtime | None = None,
+    preview: bool = False,
+    watched: Box | None = None,
 ) -> Job[Registration]:
     """Run one step on the case's current state; returns the new registration with the step on record.
 
     The case itself is not changed: `case.after(result)` is. Reports carry previews only when asked for.
+    `watched`: a box whose error is reported beside the image's while the whole image is optimised.
 
     Raises:
         InputError: the settings do not fit the case.
@@ -119,7 +124,7 @@ def run_step(
     started = time.monotonic()
     try:
         device = runtime.torch_device()
-        result = yield from _job(case, settings, device, preview)
+        result = yield from _job(case, settings, device, preview, watched)
     except RuntimeError as error:
         if "out of memory" in str(error):
             raise DeviceError("The device has no memory left; choose a smaller box, or --device cpu.") from error
@@ -130,14 +135,14 @@ def run_step(
 
 
 def _job(
-    case: Case, settings: Settings, device: torch.device, preview: bool
+    case: Case, settings: Settings, device: torch.device, preview: bool, watched: Box | None
 ) -> Generator[Progress, Command | None, _Result]:
     if isinstance(settings, AlignSettings):
         return (yield from _align(case, settings))
     if isinstance(settings, GeneralSettings):
         return (yield from _general(case, settings, device))
     if isinstance(settings, IsoSettings):
-        return (yield from _iso(case, settings, device, preview))
+        return (yield from _iso(case, settings, device, preview, watched))
     return (yield from _rso(case, settings, device, preview))
 
 
@@ -166,25 +171,13 @@ def _general(case: Case, settings: GeneralSettings, device: torch.device) -> Job
     return _Result(changes, "general", 1, fold_notes(folded))
 
 
-def _iso(case: Case, settings: IsoSettings, device: torch.device, preview: bool) -> Job[_Result]:
-    from engine.optimize.iso import iso_by_field, iso_by_network
+def _iso(case: Case, settings: IsoSettings, device: torch.device, preview: bool, watched: Box | None) -> Job[_Result]:
+    from engine.optimize.iso import ImageSettings, iso
 
-    similarity = _similarity(case, settings.by, settings.similarity)
-    arguments = (
-        case.fixed,
-        case.moving,
-        case.current,
-        settings.iterations,
-        similarity,
-        settings.weight,
-        device,
-        preview,
-    )
     model = case.current.model or DEFAULT_MODEL
-    if settings.by == "network":
-        refined = yield from iso_by_network(model, *arguments)
-    else:
-        refined = yield from iso_by_field(*arguments)
+    similarity = _similarity(case, settings.by, settings.similarity)
+    image_settings = ImageSettings(settings.iterations, settings.by, similarity, settings.weight, model, watched)
+    refined = yield from iso(case.fixed, case.moving, case.current, image_settings, device, preview)
     changes: dict[str, Any] = {"displacement_vox": refined.displacement_vox}
     if settings.by == "network":
         changes |= {"model": model, "weights": refined.weights}
@@ -250,7 +243,7 @@ def _recorded(case: Case, settings: Settings, result: _Result, seconds: float) -
 
 
 def _plain(settings: Settings) -> dict[str, Any]:
-    """Settings as JSON values; paths are left out, they may name a patient."""
+    """Settings as JSON values, those left open not among them; paths are left out, they may name a patient."""
     values = asdict(settings)
     if isinstance(settings, AlignSettings) and settings.method not in ALIGN_METHODS:
         values["method"] = "file"
@@ -258,7 +251,7 @@ def _plain(settings: Settings) -> dict[str, Any]:
         values["model"] = settings.model.partition("=")[0]
     if isinstance(settings, RsoSettings):
         values["box"] = str(settings.box)
-    return values
+    return {name: value for name, value in values.items() if value is not None}
 
 
 @dataclass(frozen=True, slots=True)

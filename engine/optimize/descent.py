@@ -33,7 +33,7 @@ class Problem:
     `smoothness`: weight λ of the roughness, or none for gradient surgery with a roughness budget.
     `coarse_step`: roughness and folding are looked at on every n-th voxel, as fine as the residual can vary.
     `preview`: from the warped image (normalised) to what a window can show, or none.
-    `whole_rmse_hu`: from the warped image of a part to the error of the whole image, or none.
+    `errors_hu`: from the warped image and the error in the region to the errors of whole image and box that are told.
     """
 
     stage: str
@@ -43,10 +43,10 @@ class Problem:
     weight: Tensor
     similarity: str
     smoothness: float | None
+    errors_hu: Callable[[Tensor, float], tuple[float | None, float | None]]
     coarse_step: int = 1
     preview: Callable[[Tensor], Preview] | None = None
     unfaded: Callable[[Tensor], Tensor] | None = None
-    whole_rmse_hu: Callable[[Tensor], float] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,11 +88,8 @@ def descend(problem: Problem, what: Parametrization, iterations: int, before: in
 
 
 def _progress(problem: Problem, state: _State, done: int, total: int, preview: Preview | None) -> Progress:
-    error_hu = hu_from_normalized_rmse(state.mse)
-    if problem.stage.startswith("rso"):
-        whole_hu = None if problem.whole_rmse_hu is None else problem.whole_rmse_hu(state.warped)
-        return Progress(problem.stage, done, total, whole_hu, error_hu, preview)
-    return Progress(problem.stage, done, total, rmse_hu=error_hu, preview=preview)
+    whole_hu, box_hu = problem.errors_hu(state.warped, hu_from_normalized_rmse(state.mse))
+    return Progress(problem.stage, done, total, whole_hu, box_hu, preview)
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +146,7 @@ class _Look:
             self._surgery = BudgetSurgery(rough)
         regularity = _FOLD_WEIGHT * folding + (1.0 if problem.smoothness is None else problem.smoothness) * roughness
         score = self._score(float(similarity.detach()), float(regularity.detach()), rough)
-        mse = self._mse(warped.detach())
+        mse = problem.grid.mse(warped.detach(), self._mask)
         self._state = _State(residual, warped.detach(), similarity, regularity, rough, score, mse)
         return self._state
 
@@ -167,10 +164,6 @@ class _Look:
         if self._surgery is None:
             return similarity + regularity
         return similarity if roughness <= self._surgery.highest_roughness else math.inf
-
-    def _mse(self, warped: Tensor) -> float:
-        squares = ((warped - self._problem.grid.fixed) ** 2 * self._mask).sum()
-        return float(squares / self._mask.sum().clamp(min=1.0))
 
 
 def _thinned(displacement_vox: Tensor, problem: Problem) -> Tensor:

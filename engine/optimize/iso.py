@@ -41,23 +41,40 @@ class Refined:
     notes: tuple[str, ...] = ()
 
 
-def iso_by_field(
-    fixed: Volume,
-    moving: Volume,
-    start: Registration,
-    iterations: int,
-    similarity: str,
-    smoothness: float | None,
-    device: torch.device,
-    preview: bool,
+@dataclass(frozen=True, slots=True)
+class ImageSettings:
+    """How to optimise the whole image. `smoothness`: λ, or none for the default of the way chosen.
+
+    `watched`: a box of the fixed image whose error is told beside that of the image.
+    """
+
+    iterations: int
+    by: str
+    similarity: str
+    smoothness: float | None
+    model: str
+    watched: Box | None = None
+
+
+def iso(
+    fixed: Volume, moving: Volume, start: Registration, settings: ImageSettings, device: torch.device, preview: bool
+) -> Job[Refined]:
+    """Refine a whole registration."""
+    way = _by_network if settings.by == "network" else _by_field
+    return (yield from way(fixed, moving, start, settings, device, preview))
+
+
+def _by_field(
+    fixed: Volume, moving: Volume, start: Registration, settings: ImageSettings, device: torch.device, preview: bool
 ) -> Job[Refined]:
     """Optimise the displacement itself, coarse to fine; what is kept is the best state at the finest level reached."""
-    coarse = round(iterations * _COARSE_SHARE)
+    coarse = round(settings.iterations * _COARSE_SHARE)
+    smoothness = FIELD_SMOOTHNESS if settings.smoothness is None else settings.smoothness
     found: Tensor | None = None
     geometry: Geometry | None = None
     before = 0
     finest_mm = working_spacing_mm(fixed)
-    for spacing_mm, count in ((2 * finest_mm, coarse), (finest_mm, iterations - coarse)):
+    for spacing_mm, count in ((2 * finest_mm, coarse), (finest_mm, settings.iterations - coarse)):
         if count == 0:
             continue
         grid = at_spacing(fixed, moving, start.rigid, spacing_mm, device)
@@ -67,24 +84,47 @@ def iso_by_field(
             if found is None or geometry is None
             else resized_displacement(found, geometry, grid.geometry)
         )
-        problem = Problem(
-            "iso",
-            grid,
-            _sum_with(base),
-            torch.ones_like(grid.fixed),
-            torch.ones_like(grid.fixed),
-            similarity,
-            FIELD_SMOOTHNESS if smoothness is None else smoothness,
-            _CONTROL_STRIDE,
-            whole_preview(grid, fixed.geometry) if preview else None,
-        )
+        show = whole_preview(grid, fixed.geometry) if preview else None
+        problem = _problem(grid, base, settings, smoothness, _CONTROL_STRIDE, fixed.geometry, show)
         control = ControlGrid(grid.geometry.shape_zyx, _CONTROL_STRIDE, device, carried)
-        outcome: Outcome = yield from descend(problem, control, count, before, iterations)
+        outcome: Outcome = yield from descend(problem, control, count, before, settings.iterations)
         found, geometry = outcome.residual, grid.geometry
         before = outcome.iterations
         if outcome.stopped:
             break
     return _refined(found, geometry, start, before)
+
+
+def _problem(
+    grid: PairGrid,
+    base: Tensor,
+    settings: ImageSettings,
+    smoothness: float | None,
+    coarse_step: int,
+    fixed: Geometry,
+    preview: Callable[[Tensor], Preview] | None,
+) -> Problem:
+    everywhere = torch.ones_like(grid.fixed)
+    watched = None
+    if settings.watched is not None:
+        watched = grid.holding(settings.watched, fixed) * grid.mask(base)
+
+    def errors_hu(warped: Tensor, whole_hu: float) -> tuple[float, float | None]:
+        seen = watched is not None and bool(watched.any())
+        return whole_hu, grid.rmse_hu(warped, watched) if watched is not None and seen else None
+
+    return Problem(
+        "iso",
+        grid,
+        lambda residual: base + residual,
+        everywhere,
+        everywhere,
+        settings.similarity,
+        smoothness,
+        errors_hu,
+        coarse_step,
+        preview,
+    )
 
 
 def working_spacing_mm(fixed: Volume) -> float:
@@ -99,37 +139,21 @@ def _refined(found: Tensor | None, geometry: Geometry | None, start: Registratio
     return Refined(displacement, iterations, notes=fold_notes(folded))
 
 
-def iso_by_network(
-    model: str,
-    fixed: Volume,
-    moving: Volume,
-    start: Registration,
-    iterations: int,
-    similarity: str,
-    smoothness: float | None,
-    device: torch.device,
-    preview: bool,
+def _by_network(
+    fixed: Volume, moving: Volume, start: Registration, settings: ImageSettings, device: torch.device, preview: bool
 ) -> Job[Refined]:
     """Fine-tune a copy of the network on this pair (Bai et al. 2022): u = u₀ + net(θ) − net(θ₀).
 
     Where u₀ is the network's own prediction this is the paper's u = net(θ). Without a smoothness weight the two losses
     are combined by gradient surgery with a roughness budget.
     """
-    network = case_network(model, start.weights, device)
-    grid, aligned = network_pair(model, fixed, moving, start.rigid, device)
-    problem = Problem(
-        "iso",
-        grid,
-        _sum_with(on_grid(start, grid.geometry, device)),
-        torch.ones_like(grid.fixed),
-        torch.ones_like(grid.fixed),
-        similarity,
-        smoothness,
-        1,
-        whole_preview(grid, fixed.geometry) if preview else None,
-    )
+    network = case_network(settings.model, start.weights, device)
+    grid, aligned = network_pair(settings.model, fixed, moving, start.rigid, device)
+    base = on_grid(start, grid.geometry, device)
+    show = whole_preview(grid, fixed.geometry) if preview else None
+    problem = _problem(grid, base, settings, settings.smoothness, 1, fixed.geometry, show)
     change = NetworkChange(network, aligned, grid.fixed * grid.fixed_valid)
-    outcome: Outcome = yield from descend(problem, change, iterations)
+    outcome: Outcome = yield from descend(problem, change, settings.iterations)
     if not outcome.residual.any():
         return Refined(start.displacement_vox, outcome.iterations, start.weights, ("nothing better found",))
     displacement, folded = finished(outcome.residual, grid.geometry, fixed.geometry, start.displacement_vox)
@@ -150,10 +174,6 @@ def fold_notes(folded: int) -> tuple[str, ...]:
 def on_grid(start: Registration, geometry: Geometry, device: torch.device) -> Tensor:
     """The displacement of a registration on a working grid."""
     return resized_displacement(as_tensor(start.displacement_vox), start.fixed, geometry).to(device)
-
-
-def _sum_with(base: Tensor) -> Callable[[Tensor], Tensor]:
-    return lambda residual: base + residual
 
 
 def whole_preview(grid: PairGrid, fixed: Geometry) -> Callable[[Tensor], Preview]:

@@ -13,7 +13,7 @@ from engine.roi import Box
 from engine.shapes import Matrix
 from engine.spatial.resample import as_tensor, index_map, resampled
 from engine.spatial.warp import Sampler, mapped_indices, voxel_grid
-from engine.volume import Volume, normalized
+from engine.volume import Volume, hu_from_normalized_rmse, normalized
 
 _WHOLLY_VALID = 0.99
 
@@ -50,6 +50,24 @@ class PairGrid:
         """1 where fixed(x) and moving(T(x)) are both valid."""
         seen = self.sampler(self.moving_valid, displacement_vox, padding="zeros")
         return self.fixed_valid * (seen > _WHOLLY_VALID).to(seen.dtype)
+
+    @torch.no_grad()
+    def mse(self, warped: Tensor, mask: Tensor) -> float:
+        """Mean squared difference of normalised values over a mask (1, 1, D, H, W); zero where the mask is empty."""
+        return float(((warped - self.fixed) ** 2 * mask).sum() / mask.sum().clamp(min=1.0))
+
+    def rmse_hu(self, warped: Tensor, mask: Tensor) -> float:
+        """Root mean squared difference over a mask, HU."""
+        return hu_from_normalized_rmse(self.mse(warped, mask))
+
+    def holding(self, box: Box, fixed: Geometry) -> Tensor:
+        """1 where a voxel center lies in a box of the fixed image (half a voxel more all round), (1, 1, D, H, W)."""
+        positions = mapped_indices(voxel_grid(self.geometry.shape_zyx, self.fixed), index_map(self.geometry, fixed))
+        low, high = (
+            torch.tensor([limits[end] - 0.5 for limits in box.ranges_zyx], device=positions.device).view(1, 3, 1, 1, 1)
+            for end in (0, 1)
+        )
+        return ((positions >= low) & (positions <= high)).all(dim=1, keepdim=True).to(self.fixed.dtype)
 
 
 def at_spacing(

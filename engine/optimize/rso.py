@@ -28,8 +28,8 @@ from engine.progress import Job, Preview
 from engine.registration import Certificate, Registration
 from engine.roi import Box
 from engine.shapes import DisplacementArray
-from engine.spatial.resample import as_array, as_tensor, index_map, resized_displacement
-from engine.spatial.warp import mapped_indices, sample, voxel_grid
+from engine.spatial.resample import as_array, as_tensor, resized_displacement
+from engine.spatial.warp import sample, voxel_grid
 from engine.volume import Volume, hu_from_normalized_rmse
 
 _NETWORK_LEAST = 48
@@ -118,11 +118,6 @@ class _Crop:
         """u₀ + v: what is to be smooth, so that v runs on into the collar instead of rising where no image holds it."""
         return self.start + limited(residual)
 
-    @torch.no_grad()
-    def box_rmse_hu(self, displacement_vox: Tensor, mask: Tensor) -> float:
-        squares = ((self.grid.warped(displacement_vox) - self.grid.fixed) ** 2 * mask).sum()
-        return hu_from_normalized_rmse(float(squares / mask.sum().clamp(min=1.0)))
-
     def preview(self, warped: Tensor) -> Preview:
         return Preview(self.crop, (warped[0, 0].cpu() * 2000.0 - 1000.0).numpy())
 
@@ -174,7 +169,6 @@ def _by_crop(
 def _crop_problem(
     crop: _Crop, settings: RegionalSettings, smoothness: float | None, step: int, preview: bool
 ) -> Problem:
-    show = crop.preview if preview else None
     return Problem(
         settings.stage,
         crop.grid,
@@ -183,10 +177,10 @@ def _crop_problem(
         crop.fading,
         settings.similarity,
         smoothness,
+        lambda warped, box_hu: (crop.whole_rmse_hu(warped), box_hu),
         step,
-        show,
+        crop.preview if preview else None,
         crop.unfaded,
-        crop.whole_rmse_hu,
     )
 
 
@@ -251,7 +245,7 @@ def _by_image(
         what = ControlGrid(grid.geometry.shape_zyx, step, device)
         smoothness = FIELD_SMOOTHNESS if smoothness is None else smoothness
     base = on_grid(start, grid.geometry, device)
-    in_box = _box_on(grid, fixed, settings.box)
+    in_box, seen = grid.holding(settings.box, fixed.geometry), grid.mask(base)
     problem = Problem(
         settings.stage,
         grid,
@@ -260,6 +254,7 @@ def _by_image(
         in_box,
         settings.similarity,
         smoothness,
+        lambda warped, box_hu: (grid.rmse_hu(warped, seen), box_hu),
         step,
         whole_preview(grid, fixed.geometry) if preview else None,
     )
@@ -273,25 +268,15 @@ def _by_image(
     return _Proposal(crop, corrected, outcome.iterations)
 
 
-def _box_on(grid: PairGrid, fixed: Volume, box: Box) -> Tensor:
-    """1 where a voxel center of a working grid lies in a box of the fixed image (half a voxel more all round)."""
-    positions = mapped_indices(
-        voxel_grid(grid.geometry.shape_zyx, grid.fixed), index_map(grid.geometry, fixed.geometry)
-    )
-    low = torch.tensor([start - 0.5 for start, _ in box.ranges_zyx], device=positions.device).view(1, 3, 1, 1, 1)
-    high = torch.tensor([stop - 0.5 for _, stop in box.ranges_zyx], device=positions.device).view(1, 3, 1, 1, 1)
-    return ((positions >= low) & (positions <= high)).all(dim=1, keepdim=True).to(grid.fixed.dtype)
-
-
 def _concluded(fixed: Volume, start: Registration, box: Box, proposal: _Proposal) -> Regional:
     crop, iterations = proposal.crop, proposal.iterations
     allowed = collared(box, fixed.geometry.shape_zyx)
     spacing = fixed.geometry.spacing_zyx_mm
     committed = commit(start.displacement_vox, crop.crop, crop.weight, proposal.corrected, allowed, spacing)
     mask = crop.region * crop.grid.mask(crop.start)
-    before = crop.box_rmse_hu(crop.start, mask)
+    before = crop.grid.rmse_hu(crop.grid.warped(crop.start), mask)
     inside = (slice(None), *crop.crop.slices_zyx)
-    after = crop.box_rmse_hu(as_tensor(committed.displacement_vox[inside], crop.device), mask)
+    after = crop.grid.rmse_hu(crop.grid.warped(as_tensor(committed.displacement_vox[inside], crop.device)), mask)
     displacement, share, notes = committed.displacement_vox, committed.share, []
     if after >= before:
         displacement, after, share = start.displacement_vox, before, 0.0

@@ -72,7 +72,7 @@ class FakeEngine:
         return (case.moving.hu + np.float32(registration.displacement_vox[0, 0, 0, 0])).astype(np.float32)
 
     def run_step(
-        self, case: Case, settings: Any, runtime: Any = None, preview: bool = False
+        self, case: Case, settings: Any, runtime: Any = None, preview: bool = False, watched: Box | None = None
     ) -> Generator[Progress, Command | None, Registration]:
         if self.error is not None:
             raise self.error

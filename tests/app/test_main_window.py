@@ -16,8 +16,10 @@ from app.problems import message_of
 from engine.errors import InputError
 from engine.io.images import write_image
 from engine.progress import Progress
+from tests.app.driving import CONTROL, LEFT, SHIFT, click_stage, draw_box, press
 
-LEFT = Qt.MouseButton.LeftButton
+START, END = (6, 4, 6), (6, 14, 18)
+"""Voxels z, y, x between which a box is drawn."""
 
 
 @pytest.fixture
@@ -53,37 +55,18 @@ def wait_idle(window, qtbot):
     qtbot.waitUntil(lambda: not window.worker.busy, timeout=30_000)
 
 
-def press(window, qtbot, key, modifiers=Qt.KeyboardModifier.NoModifier):
-    window.activateWindow()
-    window.grid.panes[0].setFocus()
-    qtbot.keyClick(window, key, modifiers)
-
-
 def run(window, qtbot, name):
     """Click the button of a stage and wait for its end."""
-    window.workflow.sections[name].content.show()
     states = len(window.store.case.states)
-    qtbot.mouseClick(window.workflow.sections[name].main_buttons[0], LEFT)
+    click_stage(window, qtbot, name)
     qtbot.waitUntil(lambda: len(window.store.case.states) > states, timeout=30_000)
     wait_idle(window, qtbot)
     window.grid.refresh()
 
 
-def draw_box(window, qtbot, start=(6, 4, 6), end=(6, 14, 18)):
-    press(window, qtbot, Qt.Key.Key_B)
-    window.grid.refresh()
-    pane = window.grid.panes[2]
-    first, last = (pane.pixel_of(pane.state.plane.place(index)).toPoint() for index in (start, end))
-    qtbot.mousePress(pane, LEFT, pos=first)
-    qtbot.mouseMove(pane, (first + last) / 2)
-    qtbot.mouseMove(pane, last)
-    qtbot.mouseRelease(pane, LEFT, pos=last)
-
-
 def begin_endless(window, qtbot, fake_engine, name):
     fake_engine.endless = True
-    window.workflow.sections[name].content.show()
-    qtbot.mouseClick(window.workflow.sections[name].main_buttons[0], LEFT)
+    click_stage(window, qtbot, name)
     qtbot.waitUntil(lambda: window.store.run.done > 3)
 
 
@@ -104,7 +87,7 @@ def test_every_action_has_a_menu_and_a_tooltip_and_no_key_is_used_twice(window):
 def test_nothing_asks_for_more_than_a_small_screen(opened, qtbot, size):
     for section in opened.workflow.sections.values():
         section.content.show()
-    draw_box(opened, qtbot)
+    draw_box(opened, qtbot, START, END)
     run(opened, qtbot, "rso")
     opened.resize(*size)
     assert (opened.width(), opened.height()) == size
@@ -115,7 +98,7 @@ def test_nothing_asks_for_more_than_a_small_screen(opened, qtbot, size):
 
 
 def test_open_dialog(window, fake_engine, files, qtbot):
-    press(window, qtbot, Qt.Key.Key_O, Qt.KeyboardModifier.ControlModifier)
+    press(window, qtbot, Qt.Key.Key_O, CONTROL)
     dialog = window.dialog
     open_button = dialog.buttons.button(QDialogButtonBox.StandardButton.Open)
     qtbot.keyClicks(dialog.fixed.edit, str(files[1]))
@@ -154,7 +137,7 @@ def test_whole_way_by_mouse_and_keys(opened, fake_engine, qtbot, tmp_path):
     window, store = opened, opened.store
     for name in ("align", "general", "iso"):
         run(window, qtbot, name)
-    draw_box(window, qtbot)
+    draw_box(window, qtbot, START, END)
     assert store.boxes[0].box.ranges_zyx[1:] == ((4, 15), (6, 19))
     run(window, qtbot, "rso")
     assert [step.name for step in store.case.current.steps] == ["align", "general", "iso", "rso 1"]
@@ -163,11 +146,11 @@ def test_whole_way_by_mouse_and_keys(opened, fake_engine, qtbot, tmp_path):
     assert window.history.list.count() == 5
     assert window.workflow.sections["export"].content.isVisible()
 
-    press(window, qtbot, Qt.Key.Key_Z, Qt.KeyboardModifier.ControlModifier)
+    press(window, qtbot, Qt.Key.Key_Z, CONTROL)
     assert store.case.cursor == 3
     wait_pictures(window, qtbot)
     np.testing.assert_array_equal(store.pictures.warped_hu, fake_engine.warped_hu(store.case))
-    press(window, qtbot, Qt.Key.Key_Z, Qt.KeyboardModifier.ControlModifier | Qt.KeyboardModifier.ShiftModifier)
+    press(window, qtbot, Qt.Key.Key_Z, CONTROL | SHIFT)
     assert store.case.cursor == 4
     item = window.history.list.item(1)
     qtbot.mouseClick(window.history.list.viewport(), LEFT, pos=window.history.list.visualItemRect(item).center())
@@ -176,7 +159,7 @@ def test_whole_way_by_mouse_and_keys(opened, fake_engine, qtbot, tmp_path):
 
 
 def test_stop_keeps_the_best_and_undo_redo_walk_over_it(opened, fake_engine, qtbot):
-    draw_box(opened, qtbot)
+    draw_box(opened, qtbot, START, END)
     begin_endless(opened, qtbot, fake_engine, "rso")
     assert not opened.actions_table["undo"].isEnabled()
     qtbot.mouseClick(opened.run_panel.stop_button, LEFT)
@@ -255,7 +238,7 @@ def test_bad_images_are_refused_in_one_line(window, fake_engine, files, qtbot, t
 
 def test_save_reopen_and_go_on(opened, fake_engine, qtbot, tmp_path):
     run(opened, qtbot, "iso")
-    draw_box(opened, qtbot)
+    draw_box(opened, qtbot, START, END)
     run(opened, qtbot, "rso")
     assert len(unsaved_cases()) == 1
     case, folder = opened.store.case, tmp_path / "saved"
@@ -272,7 +255,7 @@ def test_save_reopen_and_go_on(opened, fake_engine, qtbot, tmp_path):
     np.testing.assert_array_equal(again.current.displacement_vox, case.current.displacement_vox)
     assert [named.box for named in opened.store.boxes] == [case.current.steps[-1].box]
     run(opened, qtbot, "iso")
-    press(opened, qtbot, Qt.Key.Key_S, Qt.KeyboardModifier.ControlModifier)
+    press(opened, qtbot, Qt.Key.Key_S, CONTROL)
     wait_idle(opened, qtbot)
     assert not opened.store.unsaved
 
@@ -291,7 +274,7 @@ def test_unsaved_work_is_offered_again(opened, fake_engine, qtbot):
 
 def test_export_dialog_writes_the_chosen_format(opened, fake_engine, qtbot, tmp_path):
     run(opened, qtbot, "iso")
-    press(opened, qtbot, Qt.Key.Key_E, Qt.KeyboardModifier.ControlModifier)
+    press(opened, qtbot, Qt.Key.Key_E, CONTROL)
     dialog = opened.dialog
     dialog.choices["mha"].setChecked(True)
     assert dialog.path.text().endswith(".mha")
@@ -354,7 +337,7 @@ def test_view_controls(opened, qtbot):
 
 
 def test_regions_table(opened, qtbot):
-    draw_box(opened, qtbot)
+    draw_box(opened, qtbot, START, END)
     table = opened.regions.table
     opened.regions.show_errors()
     assert table.item(0, 1).text().endswith("HU")

@@ -6,12 +6,16 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
+from PySide6.QtCore import Qt
+from PySide6.QtWidgets import QDialogButtonBox
 
 import engine
 from engine import cli
 from engine.io.images import write_image
 from engine.phantom.thorax import thorax_pair
 from engine.roi import Box
+from tests.app.driving import CONTROL, LEFT, SHIFT, choose_path, click_stage, draw_box, press
 
 BOX = Box(8, 20, 8, 20, 6, 16)
 
@@ -35,10 +39,79 @@ def opened(window, files, qtbot):
 
 
 def wait(window, qtbot):
-    qtbot.waitUntil(lambda: not window.worker.busy, timeout=60_000)
+    qtbot.waitUntil(lambda: not window.worker.busy and not window.store.running, timeout=60_000)
     qtbot.waitUntil(lambda: not window.worker.busy, timeout=60_000)
     window.grid.refresh()
     assert window.problems.dialog is None, window.problems.dialog.text()
+
+
+def test_the_whole_way_by_mouse_and_keys(window, files, qtbot, tmp_path):
+    """Every step as a hand does it: typed paths, clicked buttons, a dragged box, keys."""
+    store = window.store
+    press(window, qtbot, Qt.Key.Key_O, CONTROL)
+    dialog = window.dialog
+    for field, path in zip((dialog.fixed, dialog.moving), files, strict=True):
+        qtbot.keyClicks(field.edit, str(path))
+    qtbot.mouseClick(dialog.buttons.button(QDialogButtonBox.StandardButton.Open), LEFT)
+    qtbot.waitUntil(lambda: store.case is not None, timeout=60_000)
+    wait(window, qtbot)
+    for name in ("align", "general"):
+        click_stage(window, qtbot, name)
+        wait(window, qtbot)
+
+    draw_box(window, qtbot, (12, 8, 8), (12, 19, 19))
+    drawn = store.boxes[0].box
+    assert drawn.ranges_zyx[1:] == ((8, 20), (8, 20))
+    window.workflow.rso_iterations.setFocus()
+    window.workflow.rso_iterations.selectAll()
+    qtbot.keyClicks(window.workflow.rso_iterations, "5000")
+    qtbot.keyClick(window.workflow.rso_iterations, Qt.Key.Key_Return)
+    click_stage(window, qtbot, "rso")
+    qtbot.waitUntil(lambda: len(store.run.box_error_hu) > 30, timeout=60_000)
+    qtbot.mouseClick(window.run_panel.stop_button, LEFT)
+    wait(window, qtbot)
+    refined = store.case
+    step = refined.current.steps[-1]
+    assert (step.name, step.box, step.certificate.passed) == ("rso 1", drawn, True)
+    assert 0 < step.iterations < 5000
+    assert step.box_rmse_hu_after <= step.box_rmse_hu_before
+
+    press(window, qtbot, Qt.Key.Key_Z, CONTROL)
+    wait(window, qtbot)
+    assert store.case.cursor == 2
+    np.testing.assert_array_equal(store.pictures.warped_hu, engine.warped_hu(store.case))
+    press(window, qtbot, Qt.Key.Key_Z, CONTROL | SHIFT)
+    wait(window, qtbot)
+    assert store.case.cursor == 3
+
+    press(window, qtbot, Qt.Key.Key_E, CONTROL)
+    dialog = window.dialog
+    dialog.choices["mha"].setChecked(True)
+    dialog.path.clear()
+    qtbot.keyClicks(dialog.path, str(tmp_path / "field.mha"))
+    qtbot.mouseClick(dialog.buttons.button(QDialogButtonBox.StandardButton.Save), LEFT)
+    wait(window, qtbot)
+    exported = sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "field.mha")))
+    assert exported.shape == (*refined.fixed.geometry.shape_zyx, 3)
+
+    press(window, qtbot, Qt.Key.Key_S, CONTROL)
+    choose_path(window, qtbot, tmp_path / "case")
+    qtbot.waitUntil(lambda: not store.unsaved, timeout=10_000)
+    wait(window, qtbot)
+    press(window, qtbot, Qt.Key.Key_O, CONTROL | SHIFT)
+    choose_path(window, qtbot, tmp_path / "case")
+    qtbot.waitUntil(lambda: store.case is not refined, timeout=60_000)
+    wait(window, qtbot)
+    np.testing.assert_array_equal(store.case.current.displacement_vox, refined.current.displacement_vox)
+    assert store.case.current.steps == refined.current.steps
+
+    click_stage(window, qtbot, "iso")
+    qtbot.waitUntil(lambda: len(store.run.box_error_hu) > 1, timeout=60_000)
+    window.close()
+    qtbot.waitUntil(lambda: not window.isVisible(), timeout=60_000)
+    assert not window.worker.busy
+    again = engine.open_case(tmp_path / "case")
+    np.testing.assert_array_equal(again.current.displacement_vox, refined.current.displacement_vox)
 
 
 def test_the_whole_loop(opened, qtbot, tmp_path):

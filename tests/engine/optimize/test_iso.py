@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -9,13 +10,13 @@ import torch
 
 from engine.geometry import Geometry
 from engine.models import load_network
-from engine.optimize.iso import Refined, iso_by_field, iso_by_network
+from engine.optimize.iso import ImageSettings, Refined, iso
 from engine.progress import STOP, Job, PreviewClock, Progress, finish
 from engine.registration import Registration
 from engine.roi import Box
 from engine.spatial.jacobian import jacobian_determinant
 from engine.spatial.volume_warp import warped_volume
-from engine.volume import PADDING_HU
+from engine.volume import PADDING_HU, Volume
 
 CPU = torch.device("cpu")
 ITERATIONS = 4
@@ -40,8 +41,27 @@ Jobs = dict[str, Callable[[], Job[Refined]]]
 
 @pytest.fixture(scope="module")
 def jobs(pair, start: Registration, stable_model: str) -> Jobs:
-    arguments = (pair.fixed, pair.moving, start, ITERATIONS, "lncc", None, CPU, False)
-    return {"field": lambda: iso_by_field(*arguments), "network": lambda: iso_by_network(stable_model, *arguments)}
+    def job(by: str) -> Job[Refined]:
+        return iso(
+            pair.fixed, pair.moving, start, ImageSettings(ITERATIONS, by, "lncc", None, stable_model), CPU, False
+        )
+
+    return {by: partial(job, by) for by in ("field", "network")}
+
+
+def _by_field(
+    fixed: Volume,
+    moving: Volume,
+    start: Registration,
+    iterations: int,
+    *,
+    similarity: str = "mse",
+    smoothness: float | None = None,
+    preview: bool = False,
+    watched: Box | None = None,
+) -> Job[Refined]:
+    settings = ImageSettings(iterations, "field", similarity, smoothness, "general", watched)
+    return iso(fixed, moving, start, settings, CPU, preview)
 
 
 @pytest.fixture(scope="module", params=["field", "network"])
@@ -87,7 +107,7 @@ def test_stop_returns_the_best_so_far_at_either_level(after: int, jobs: Jobs, pa
 
 def test_nothing_better_is_an_answer(pair, start: Registration) -> None:
     """With an enormous weight of the roughness nothing is better than the start, and the start comes back itself."""
-    refined = finish(iso_by_field(pair.fixed, pair.moving, start, 2, "mse", 1e9, CPU, False))
+    refined = finish(_by_field(pair.fixed, pair.moving, start, 2, smoothness=1e9))
 
     assert refined.displacement_vox is start.displacement_vox
     assert refined.notes == ("nothing better found",)
@@ -104,14 +124,14 @@ def test_the_same_again_gives_the_same_bits(jobs: Jobs) -> None:
 def test_few_iterations_are_all_run(iterations: int, pair, start: Registration) -> None:
     reports: list[Progress] = []
 
-    finish(iso_by_field(pair.fixed, pair.moving, start, iterations, "mse", None, CPU, False), reports.append)
+    finish(_by_field(pair.fixed, pair.moving, start, iterations), reports.append)
 
     assert [report.done for report in reports] == list(range(1, iterations + 1))
 
 
 def test_a_preview_shows_the_warped_image_on_the_fixed_grid(pair, start, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(PreviewClock, "due", lambda self: True)
-    job = iso_by_field(pair.fixed, pair.moving, start, 2, "mse", None, CPU, True)
+    job = _by_field(pair.fixed, pair.moving, start, 2, preview=True)
     preview = next(job).preview
     job.close()
 
@@ -130,9 +150,25 @@ def test_nothing_is_compared_where_nothing_was_seen(pair, start: Registration) -
     assert not pair.fixed.valid.all()
 
     results = [
-        finish(iso_by_field(replace(pair.fixed, hu=hu), pair.moving, start, 2, "lncc", None, CPU, False))
+        finish(_by_field(replace(pair.fixed, hu=hu), pair.moving, start, 2, similarity="lncc"))
         for hu in (pair.fixed.hu.copy(), other)
     ]
 
     np.testing.assert_array_equal(results[0].displacement_vox, results[1].displacement_vox)
     assert start.fixed == geometry
+
+
+def test_the_error_of_a_watched_box_is_told_beside_the_image_s(pair, start: Registration) -> None:
+    reports: list[Progress] = []
+    z, y, x = pair.fixed.geometry.shape_zyx
+    box = Box(x // 3, 2 * x // 3, y // 3, 2 * y // 3, z // 3, 2 * z // 3)
+
+    watched = finish(_by_field(pair.fixed, pair.moving, start, ITERATIONS, watched=box), reports.append)
+    plain = finish(_by_field(pair.fixed, pair.moving, start, ITERATIONS))
+
+    warped = warped_volume(pair.moving, replace(start, displacement_vox=watched.displacement_vox))
+    seen = (pair.fixed.valid & (warped > PADDING_HU))[box.slices_zyx]
+    in_box = np.sqrt(np.mean((warped - pair.fixed.hu)[box.slices_zyx][seen] ** 2))
+    assert all(report.box_rmse_hu > 0 and report.rmse_hu > 0 for report in reports)
+    assert reports[-1].box_rmse_hu == pytest.approx(in_box, rel=0.35), "on the coarser working grid"
+    np.testing.assert_array_equal(watched.displacement_vox, plain.displacement_vox)
