@@ -8,7 +8,7 @@ from collections.abc import Generator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, ref
 
 import numpy as np
 
@@ -286,11 +286,31 @@ def body_of(volume: Volume) -> MaskArray:
     return _BODIES[volume]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Warped:
+    """A warped image, and by weak references what it was made of."""
+
+    made_of: tuple[ref[Any], ...]
+    image_hu: HuArray
+
+
+_last_warped: _Warped | None = None
+"""One image: what was measured last is what is shown and written next."""
+
+
 def warped_hu(case: Case, registration: Registration | None = None) -> HuArray:
     """moving(T(x)) in HU on the fixed grid, interpolated once from the moving image; -2048 where nothing was seen.
 
-    `registration`: the case's current one if none is given.
+    `registration`: the case's current one if none is given. Read-only; the image that was made last is kept.
     """
     from engine.spatial.volume_warp import warped_volume
 
-    return warped_volume(case.moving, registration or case.current)
+    global _last_warped
+    registration = registration or case.current
+    parts = (case.moving, registration.displacement_vox, registration.rigid)
+    last = _last_warped
+    if last is None or any(made() is not part for made, part in zip(last.made_of, parts, strict=True)):
+        image = warped_volume(case.moving, registration)
+        image.flags.writeable = False
+        last = _last_warped = _Warped(tuple(ref(part) for part in parts), image)
+    return last.image_hu

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,9 @@ from engine.io.transforms import to_sitk_transform, total_displacement_mm, write
 from engine.shapes import HuArray
 from engine.volume import PADDING_HU
 
+_WRITERS = 3
+"""Files written at a time: compression is what takes the time, and it runs beside the interpreter."""
+
 
 def write_results(
     case: Case, folder: str | Path, runtime_info: dict[str, Any], warped_hu: HuArray, force: bool = False
@@ -30,13 +35,18 @@ def write_results(
     """
     with whole_folder(folder, force) as temporary:
         geometry = case.fixed.geometry
-        save_case(case, temporary / "case")
-        write_transform(temporary / "transform.h5", to_sitk_transform(case.current))
         field = to_sitk_image(total_displacement_mm(case.current), geometry)
-        write_sitk_image(temporary / "dvf.mha", field)
-        write_sitk_image(temporary / "dvf.nii.gz", field)
-        write_image(temporary / "warped.nii.gz", _whole_hu(warped_hu), geometry)
-        write_image(temporary / "difference.nii.gz", difference_hu(case, warped_hu), geometry)
+        files: tuple[Callable[[], object], ...] = (
+            lambda: write_sitk_image(temporary / "dvf.nii.gz", field),
+            lambda: write_transform(temporary / "transform.h5", to_sitk_transform(case.current)),
+            lambda: save_case(case, temporary / "case"),
+            lambda: write_sitk_image(temporary / "dvf.mha", field),
+            lambda: write_image(temporary / "warped.nii.gz", _whole_hu(warped_hu), geometry),
+            lambda: write_image(temporary / "difference.nii.gz", difference_hu(case, warped_hu), geometry),
+        )
+        with ThreadPoolExecutor(_WRITERS) as pool:
+            for written in [pool.submit(write) for write in files]:
+                written.result()
         text = json.dumps(metrics(case, runtime_info), indent=2, allow_nan=False)
         (temporary / "metrics.json").write_text(text + "\n", encoding="utf-8")
 

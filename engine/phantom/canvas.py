@@ -18,11 +18,14 @@ ORGANS: dict[str, int] = {
 class Canvas:
     """HU and labels at given points; `edge_mm` is the width over which one tissue passes into the next."""
 
-    def __init__(self, points: Points, edge_mm: float) -> None:
+    def __init__(
+        self, points: Points, edge_mm: float, hu: FloatArray | None = None, labels: NDArray[np.uint8] | None = None
+    ) -> None:
+        """`hu` and `labels`: what is painted over, air and nothing if not given."""
         self.points = points
         self.edge_mm = edge_mm
-        self.hu: FloatArray = np.full(points.shape, AIR_HU, dtype=np.float32)
-        self.labels: NDArray[np.uint8] = np.zeros(points.shape, dtype=np.uint8)
+        self.hu: FloatArray = np.full(points.shape, AIR_HU, dtype=np.float32) if hu is None else hu
+        self.labels: NDArray[np.uint8] = np.zeros(points.shape, dtype=np.uint8) if labels is None else labels
 
     def share(self, depth: FloatArray) -> FloatArray:
         """How much of a voxel lies inside a surface, 0..1, from the depth below it in nominal mm."""

@@ -9,6 +9,7 @@ from scipy import ndimage
 
 from engine.phantom.anatomy import Anatomy, Ellipsoid
 from engine.phantom.canvas import Canvas
+from engine.phantom.findings import Findings, drawn_back
 from engine.phantom.sampling import FloatArray, Slices, interpolated, scattered_points
 from engine.phantom.surfaces import (
     cage_depth,
@@ -144,17 +145,20 @@ def paint_wall(canvas: Canvas, anatomy: Anatomy, depth: FloatArray, cage: FloatA
     return body
 
 
-def paint_chest(canvas: Canvas, anatomy: Anatomy, tubes: Plumbing, cage: FloatArray, above: FloatArray) -> FloatArray:
+def paint_chest(
+    canvas: Canvas, anatomy: Anatomy, findings: Findings, tubes: Plumbing, cage: FloatArray, above: FloatArray
+) -> FloatArray:
     """Mediastinum, heart, great vessels, airways, lungs with their vessels, tumour. Returns the lungs' share."""
     hu = anatomy.hu
     canvas.paint(canvas.share(cage - 1), hu["mediastinum"])
-    right, left = lung_depths(canvas.points, anatomy, cage, above)
     heart = canvas.share(ellipsoid_depth(canvas.points, anatomy.heart)) * canvas.share(above)
     canvas.paint(heart, hu["heart"], "heart")
     canvas.paint(canvas.share(ellipsoid_depth(canvas.points, anatomy.ventricle)), hu["blood"] - 8)
     chest = canvas.share(cage + 2)
     _paint_tubes(canvas, tubes.great_vessels, hu["blood"])
     _paint_tubes(canvas, tubes.aorta, hu["blood"] + 6, "aorta")
+    depths = lung_depths(canvas.points, anatomy, cage, above)
+    right, left = drawn_back(canvas, anatomy, findings, depths)
     lungs = np.zeros(canvas.points.shape, dtype=np.float32)
     density = hu["lung"] + 45 * smoothstep((canvas.points.y + 20) / 90)
     for depth, organ in ((right, "lung_right"), (left, "lung_left")):

@@ -13,6 +13,7 @@ from engine.geometry import Geometry, Triple, as_triple
 from engine.phantom.anatomy import Anatomy, random_anatomy
 from engine.phantom.canvas import ORGANS
 from engine.phantom.cone_beam import cone_beam, cylinder_radius_mm, with_noise
+from engine.phantom.findings import random_findings
 from engine.phantom.motion import Motion, random_motion, to_voxels
 from engine.phantom.organs import Plumbing, dome_tops, plumbing
 from engine.phantom.render import edge_width, render
@@ -107,14 +108,17 @@ def thorax_pair(
 def random_thorax(rng: np.random.Generator, shape_zyx: tuple[int, int, int], spacing_mm: float = 2.7) -> HuArray:
     """A random clean chest CT on an isotropic grid, HU float32 (Z, Y, X): x to the left, y to the back, z to the head.
 
-    Sizes, tilt, filling of the lungs and densities vary more than in `thorax_pair`, for training.
+    Sizes, tilt, filling of the lungs and densities vary more than in `thorax_pair`, for training; some patients have
+    arms beside the body, a collapsed lung, an effusion or contrast agent.
     """
     geometry = Geometry(shape_zyx, (spacing_mm,) * 3)
     frame = Frame.fitted(geometry)
-    stretch = rng.uniform((0.88, 0.88, 0.85), (1.04, 1.04, 1.15))
+    stretch = rng.uniform((0.82, 0.82, 0.85), (1.04, 1.04, 1.15))
     frame = Frame(frame.center_xyz_mm + rng.uniform(-8, 8, 3), frame.scale_xyz * stretch)
     anatomy = random_anatomy(rng, vessels_per_lung=int(rng.integers(180, 420)), variety=1.8)
-    return render(anatomy, plumbing(anatomy), grid_points(geometry, frame), edge_width(geometry, frame))[0]
+    anatomy, findings = random_findings(rng, anatomy)
+    points, edge_mm = grid_points(geometry, frame), edge_width(geometry, frame)
+    return render(anatomy, plumbing(anatomy), points, edge_mm, findings)[0]
 
 
 def _geometry(size_xyz: tuple[int, int, int], spacing_xyz_mm: Triple) -> Geometry:

@@ -1,7 +1,9 @@
 """Pairs with a known displacement, made from single images by random deformation and random corruption.
 
 Every pair is a function of (seed, index) alone, so a run can be repeated and resumed. Grids are isotropic at the
-model's working spacing; displacements are voxels of that grid.
+model's working spacing; displacements are voxels of that grid. Both images are corrupted, each for itself, while the
+displacement and the clean images are known: a network learns to look past artefacts (Bai et al. 2022 report how a
+network follows streaks that it was never told of).
 """
 
 from __future__ import annotations
@@ -11,10 +13,11 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 
-from engine.losses.similarity import box_sum
 from engine.shapes import HuArray
+from engine.spatial.self_similarity import box_sum
 from engine.spatial.warp import compose, exponential, sample, voxel_grid
 
 MARGIN = 8
@@ -23,28 +26,47 @@ MARGIN = 8
 _FIELD_STRIDE = 4
 """Fields are made on a grid four times coarser: none of them varies faster than that can hold."""
 
+_SHAPES_SHARE = 0.12
+"""Share of the pairs that show random shapes instead of an anatomy (Hoffmann et al. 2022, SynthMorph)."""
+
+_LUNG = (0.03, 0.35)
+"""Normalised values that only lungs have, once smoothed."""
+
 
 @dataclass(frozen=True, slots=True)
 class TrainingPair:
     """`fixed(x) = moving(x + u(x))` before corruption. Images (1, D, H, W) normalised, u (3, D, H, W) voxels.
 
-    `weight` (1, D, H, W): how much structure there is to tell where a voxel went, mean 1.
+    `weight` (1, D, H, W): how much structure there is to tell where a voxel went, mean 1. The clean images are those
+    before corruption, for a loss to look at.
     """
 
     fixed: Tensor
     moving: Tensor
     displacement_vox: Tensor
     weight: Tensor
+    clean_fixed: Tensor | None = None
+    clean_moving: Tensor | None = None
 
 
-def make_pair(anatomies: list[HuArray], shape_zyx: tuple[int, int, int], seed: int, index: int) -> TrainingPair:
-    """The pair number `index`. `anatomies`: normalised images on the working grid, of any size."""
+def make_pair(
+    anatomies: list[HuArray],
+    shape_zyx: tuple[int, int, int],
+    seed: int,
+    index: int,
+    artefacts: NDArray[np.float16] | None = None,
+) -> TrainingPair:
+    """The pair number `index`. `anatomies`: normalised images on the working grid, of any size.
+
+    `artefacts` (N, D, H, W): what cone-beam reconstructions added to images (normalised), see `artefact_bank`.
+    """
     generator = torch.Generator().manual_seed(int(np.random.SeedSequence([seed, index]).generate_state(1)[0]))
     padded_shape = tuple(n + 2 * MARGIN for n in shape_zyx)
-    anatomy = _random_crop(anatomies, padded_shape, generator)
+    shapes = bool(torch.rand((), generator=generator) < _SHAPES_SHARE)
+    anatomy = _random_shapes(padded_shape, generator) if shapes else _random_crop(anatomies, padded_shape, generator)
     coarse_shape = tuple(n // _FIELD_STRIDE for n in padded_shape)
     variation = _random_displacement(coarse_shape, generator, scale=1.0)
-    motion = _random_motion(coarse_shape, generator)
+    motion = _random_motion(_breathing_part(anatomy, variation, generator), generator)
     z, y, x = (slice(MARGIN, MARGIN + n) for n in shape_zyx)
     center = (slice(None), slice(None), z, y, x)
     grid = voxel_grid(padded_shape, anatomy)[center]
@@ -54,10 +76,12 @@ def make_pair(anatomies: list[HuArray], shape_zyx: tuple[int, int, int], seed: i
     remap = _random_contrast(generator)
     fixed, moving = remap(fixed), remap(moving)
     return TrainingPair(
-        _corrupted(fixed, generator)[0],
-        _corrupted(moving, generator)[0],
+        _corrupted(_other_breath(generator)(fixed), artefacts, generator)[0],
+        _corrupted(_other_breath(generator)(moving), artefacts, generator)[0],
         motion_vox[0].clone(),
         structure_weight(fixed)[0],
+        fixed[0],
+        moving[0],
     )
 
 
@@ -89,6 +113,17 @@ def _random_crop(anatomies: list[HuArray], shape: tuple[int, ...], generator: to
     return crop.flip(flips).reshape(1, 1, *shape)
 
 
+def _random_shapes(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
+    """Random blobs of random densities, softened: what can be matched is their outlines alone, (1, 1, D, H, W)."""
+    kinds = 14
+    coarse = tuple(max(2, n // 2) for n in shape)
+    scale_vox = int(torch.randint(4, 12, (), generator=generator))
+    fields = _noise_field(coarse, scale_vox, generator, channels=kinds)
+    densities = 1.1 * torch.rand(kinds, generator=generator)
+    image = densities[F.interpolate(fields, size=list(shape), mode="trilinear").argmax(dim=1, keepdim=True)]
+    return box_sum(image, 3) / 27
+
+
 def _noise_field(shape: tuple[int, ...], scale_vox: int, generator: torch.Generator, channels: int = 3) -> Tensor:
     """Smooth noise of standard deviation about 1 that varies over `scale_vox` voxels, (1, channels, D, H, W)."""
     coarse = [max(2, round(n / scale_vox) + 1) for n in shape]
@@ -109,11 +144,33 @@ def _upscaled(coarse: Tensor, shape: tuple[int, ...]) -> Tensor:
     return _FIELD_STRIDE * F.interpolate(coarse, size=list(shape), mode="trilinear", align_corners=False)
 
 
-def _random_motion(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
+def _breathing_part(anatomy: Tensor, variation: Tensor, generator: torch.Generator) -> Tensor:
+    """How much of the breathing each place follows, 0..1, (1, 1, d, h, w) on the coarse grid.
+
+    Lungs and what lies above and below them move, the chest wall stays behind: the motion slides along it. Now and
+    then everything moves as one.
+    """
+    everything = torch.ones_like(variation[:, :1])
+    together = bool(torch.rand((), generator=generator) < 0.4)
+    rest = _uniform(generator, 0.0, 0.5)
+    if together:
+        return everything
+    small = F.avg_pool3d(anatomy, _FIELD_STRIDE)
+    lung = ((small > _LUNG[0]) & (small < _LUNG[1])).to(small.dtype)
+    lung = (box_sum(lung, 3) / 27 > 0.6).to(small.dtype)
+    columns = F.max_pool3d(lung, (21, 3, 3), stride=1, padding=(10, 1, 1))
+    moved = sample(columns, voxel_grid(tuple(small.shape[2:]), small) + variation)
+    if moved.mean() < 0.1:
+        return everything
+    return rest + (1 - rest) * box_sum(moved, 3) / 27
+
+
+def _random_motion(breathing_part: Tensor, generator: torch.Generator) -> Tensor:
     """Breathing, a small rigid motion with zoom, and a random displacement; from hardly any motion to all of it."""
+    shape = tuple(breathing_part.shape[2:])
     scale = _uniform(generator, 0.05, 1.0)
     local = _random_displacement(shape, generator, scale)
-    coherent = _breathing(shape, generator, scale) + _affine_motion(shape, generator, scale)
+    coherent = breathing_part * _breathing(shape, generator, scale) + _affine_motion(shape, generator, scale)
     return compose(coherent, local)
 
 
@@ -156,8 +213,13 @@ def _random_contrast(generator: torch.Generator) -> _Contrast:
     return _Contrast(_uniform(generator, 0.8, 1.2), _uniform(generator, 0.85, 1.2))
 
 
-def _corrupted(image: Tensor, generator: torch.Generator) -> Tensor:
-    """Independent gain, shading, noise of random grain and, now and then, a truncated field of view."""
+def _other_breath(generator: torch.Generator) -> _Contrast:
+    """The density of the lungs changes with the air in them; the rest of the scale hardly does."""
+    return _Contrast(_uniform(generator, 0.7, 1.4), _uniform(generator, 0.97, 1.03))
+
+
+def _corrupted(image: Tensor, artefacts: NDArray[np.float16] | None, generator: torch.Generator) -> Tensor:
+    """Gain, shading, noise of random grain, now and then cone-beam artefacts and a truncated field of view."""
     shape = tuple(image.shape[2:])
     gain = _uniform(generator, 0.93, 1.07)
     shading = _uniform(generator, 0.0, 0.04) * _noise_field(shape, 40, generator, channels=1)
@@ -166,9 +228,17 @@ def _corrupted(image: Tensor, generator: torch.Generator) -> Tensor:
         noise = 2.5 / 27 * box_sum(noise, 3)
     strength = _uniform(generator, 0.002, 0.03)
     corrupted = gain * image + shading + strength * noise
+    if artefacts is not None and torch.rand((), generator=generator) < 0.4:
+        corrupted = corrupted + _uniform(generator, 0.2, 1.1) * _random_artefact(artefacts, shape, generator)
     if torch.rand((), generator=generator) < 0.2:
         corrupted = _truncated(corrupted, generator)
     return corrupted.clamp(-0.05, 2.0)
+
+
+def _random_artefact(artefacts: NDArray[np.float16], shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
+    """A crop of one of the reconstructions' artefacts, flipped at random in the axial plane, (1, 1, D, H, W)."""
+    chosen = artefacts[int(torch.randint(len(artefacts), (), generator=generator))]
+    return _random_crop([chosen.astype(np.float32)], shape, generator)
 
 
 def _truncated(image: Tensor, generator: torch.Generator) -> Tensor:

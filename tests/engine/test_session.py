@@ -324,3 +324,15 @@ def test_folds_in_the_air_do_not_count(brick: Case) -> None:
     folding = measured(brick, replace(brick.current, displacement_vox=in_body))
     assert folding.min_jacobian == pytest.approx(-0.5)
     assert folding.folding_percent == pytest.approx(100 / body[:-1, :-1, :-1].sum())
+
+
+def test_the_last_warped_image_is_kept_and_no_other(case: Case) -> None:
+    moved = case.after(replace(case.current, displacement_vox=case.current.displacement_vox + np.float32(1)))
+
+    first = warped_hu(case)
+
+    assert warped_hu(case) is first
+    assert not first.flags.writeable
+    assert not np.array_equal(warped_hu(moved), first)
+    assert warped_hu(case) is not first
+    np.testing.assert_array_equal(warped_hu(case), first)

@@ -26,7 +26,7 @@ def anatomies() -> list[np.ndarray]:
 
 
 def _tensors(pair: TrainingPair) -> list[Tensor]:
-    return [pair.fixed, pair.moving, pair.displacement_vox, pair.weight]
+    return [pair.fixed, pair.moving, pair.displacement_vox, pair.weight, pair.clean_fixed, pair.clean_moving]
 
 
 def test_a_pair_is_a_function_of_seed_and_index_alone(anatomies) -> None:
@@ -47,7 +47,7 @@ def test_a_pair_is_a_function_of_seed_and_index_alone(anatomies) -> None:
 def test_a_pair_has_the_promised_shapes_and_ranges(anatomies, index: int) -> None:
     pair = make_pair(anatomies, SHAPE, 0, index)
 
-    assert [tuple(t.shape) for t in _tensors(pair)] == [(1, *SHAPE), (1, *SHAPE), (3, *SHAPE), (1, *SHAPE)]
+    assert [tuple(t.shape) for t in _tensors(pair)] == [(channels, *SHAPE) for channels in (1, 1, 3, 1, 1, 1)]
     assert all(torch.isfinite(tensor).all() for tensor in _tensors(pair))
     assert min(pair.fixed.min(), pair.moving.min()) >= -0.05
     assert max(pair.fixed.max(), pair.moving.max()) <= 2.0
@@ -57,22 +57,19 @@ def test_a_pair_has_the_promised_shapes_and_ranges(anatomies, index: int) -> Non
 
 
 @pytest.mark.parametrize("index", range(6))
-def test_fixed_is_moving_displaced_by_u_before_corruption(
-    anatomies, index: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_clean_fixed_is_clean_moving_displaced_by_u(anatomies, index: int) -> None:
     """Where x + u(x) lies in the crop. Both images are interpolated, the field is made four times coarser: a tenth of
     what differs without motion and 0.001 are left, and u the wrong way round makes it worse.
     """
-    monkeypatch.setattr(pairs, "_corrupted", lambda image, generator: image)
     pair = make_pair(anatomies, SHAPE, 5, index)
-    moving, displacement = pair.moving.unsqueeze(0), pair.displacement_vox.unsqueeze(0)
+    moving, displacement = pair.clean_moving.unsqueeze(0), pair.displacement_vox.unsqueeze(0)
 
     warped, backwards = warp(moving, displacement)[0], warp(moving, -displacement)[0]
 
     inside = _leads_inside(displacement) & _leads_inside(-displacement)
     assert inside.float().mean() > 0.2
-    images = (pair.moving, warped, backwards)
-    still, right, wrong = ((image - pair.fixed)[inside].square().mean().sqrt() for image in images)
+    images = (pair.clean_moving, warped, backwards)
+    still, right, wrong = ((image - pair.clean_fixed)[inside].square().mean().sqrt() for image in images)
     assert right < 0.1 * still + 1e-3
     assert wrong > still
 
@@ -104,3 +101,34 @@ def test_structure_weighs_more_than_none() -> None:
     assert weight[11] > 3 * weight[6]
     assert weight[12] == weight[11]
     assert weight[6] == weight[17]
+
+
+def test_random_shapes_stand_in_for_an_anatomy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They need no anatomy, and are others in every pair."""
+    monkeypatch.setattr(pairs, "_SHAPES_SHARE", 1.0)
+    first, second = (make_pair([], SHAPE, 2, index).clean_moving for index in (0, 1))
+
+    assert not torch.equal(first, second)
+    assert min(first.std(), second.std()) > 0.05
+
+
+def test_artefacts_are_added_to_one_image_without_the_other(anatomies) -> None:
+    """In the corrupted images alone, and not in every pair."""
+    bank = np.full((2, 40, 50, 30), 0.5, dtype=np.float16)
+    made = [(make_pair(anatomies, SHAPE, 2, i, bank), make_pair(anatomies, SHAPE, 2, i)) for i in range(12)]
+
+    assert all(torch.equal(one.clean_fixed, other.clean_fixed) for one, other in made)
+    brighter = [(one.moving.median() - other.moving.median()).item() > 0.05 for one, other in made]
+    assert 0 < sum(brighter) < len(brighter)
+
+
+def test_a_chest_wall_stays_behind_where_the_lungs_breathe() -> None:
+    """A lung-like middle in soft tissue: its columns follow the breathing, what lies beside them less."""
+    anatomy = torch.full((1, 1, 64, 48, 48), 0.5)
+    anatomy[..., 12:36, 12:36] = 0.1
+    still = torch.zeros(1, 3, 16, 12, 12)
+    shares = [pairs._breathing_part(anatomy, still, torch.Generator().manual_seed(seed))[0, 0, 8] for seed in range(12)]
+
+    assert all(share[6, 6].item() == pytest.approx(1.0, abs=1e-5) for share in shares)
+    assert any(share[6, 0] < 0.5 for share in shares)
+    assert any(share[6, 0] == 1.0 for share in shares), "now and then everything moves as one"
