@@ -32,6 +32,7 @@ class Commands(QObject):
     told = Signal(str)
     image_needs_role = Signal(str)
     models_known = Signal(dict)
+    unlike_training = Signal(tuple)
 
     def __init__(self, store: Store, worker: Worker, parent: QObject | None = None) -> None:
         super().__init__(parent)
@@ -41,6 +42,9 @@ class Commands(QObject):
         self.display.failed.connect(self.failed)
         self.autosave.failed.connect(self.failed)
         self._task: Task | None = None
+        self._compared: tuple[str, Volume, Volume] | None = None
+        for signal in (store.case_changed, store.settings_changed):
+            signal.connect(self._compare_with_training)
 
     def find_device(self) -> None:
         """Load the heavy libraries in the background and say what will compute."""
@@ -164,6 +168,23 @@ class Commands(QObject):
         device, models = found
         self.store.set_device(device)
         self.models_known.emit(models)
+
+    def _compare_with_training(self) -> None:
+        """Find out in the background in what the images are unlike those that the chosen model was trained on."""
+        store = self.store
+        pair = None if store.case is None else (store.settings.model, store.case.fixed, store.case.moving)
+        if pair == self._compared:
+            return
+        self._compared = pair
+        self.unlike_training.emit(())
+        if pair is not None:
+            task = self.worker.submit(job_of(lambda: engine.unlike_training(*pair)))
+            task.succeeded.connect(lambda sentences: self._take_comparison(pair, sentences))
+            task.failed.connect(self.failed)
+
+    def _take_comparison(self, pair: tuple[str, Volume, Volume], sentences: tuple[str, ...]) -> None:
+        if pair == self._compared:
+            self.unlike_training.emit(sentences)
 
     def _go(self, change: Callable[[Case], Case], possible: bool) -> None:
         if possible and not self.store.running:

@@ -16,6 +16,7 @@ from app.commands import Commands
 from app.dialogs.export import ExportDialog
 from app.dialogs.files import ask_file, ask_folder, ask_new_folder
 from app.dialogs.keys import KeysDialog
+from app.dialogs.model_card import ModelCardDialog
 from app.dialogs.open_images import OpenDialog
 from app.menus import Actions
 from app.panels.history import HistoryPanel
@@ -86,6 +87,10 @@ class MainWindow(QMainWindow):
 
     def show_keys(self) -> None:
         self._show_dialog(KeysDialog(self))
+
+    def show_model_card(self) -> None:
+        model = self.store.settings.model
+        self._show_dialog(ModelCardDialog(model, engine.model_card(model), self))
 
     def show_about(self) -> None:
         dialog = QMessageBox(QMessageBox.Icon.Information, "About Regard", _ABOUT, QMessageBox.StandardButton.Ok, self)
@@ -178,6 +183,7 @@ class MainWindow(QMainWindow):
         self.workflow.file_wanted.connect(self.ask_transform)
         self.grid.hovered.connect(self.readout.hover)
         self.commands.models_known.connect(self.workflow.set_models)
+        self.commands.unlike_training.connect(self.workflow.warn_of_model)
         self.worker.idle.connect(self._close_if_wanted)
         self.store.case_changed.connect(self._show_title)
 

@@ -18,7 +18,7 @@ _HOMES = {
     "engine.io.points": ("read_points", "write_points"),
     "engine.io.results": ("write_results",),
     "engine.io.transforms": ("read_transform", "to_sitk_transform", "total_displacement_mm"),
-    "engine.models": ("MODELS",),
+    "engine.models": ("MODELS", "model_card", "unlike_training"),
     "engine.progress": ("STOP", "Command", "Job", "Preview", "Progress", "finish"),
     "engine.registration": ("Certificate", "Registration", "Step"),
     "engine.roi": ("Box",),

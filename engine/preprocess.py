@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from weakref import WeakKeyDictionary
+
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.roi import Box
 from engine.shapes import HuArray, MaskArray
 from engine.volume import AIR_HU, Volume
 
@@ -87,6 +90,30 @@ def body_mask(volume: Volume) -> MaskArray:
     coarse_hu = _pooled(np.where(valid, hu, np.float32(AIR_HU)), factors)
     coarse = _coarse_body(coarse_hu, _pooled(valid.astype(np.float32), factors) > 0.99)
     return _refined(coarse, factors, volume)
+
+
+_BODIES: WeakKeyDictionary[Volume, MaskArray] = WeakKeyDictionary()
+
+
+def body_of(volume: Volume) -> MaskArray:
+    """`body_mask`, worked out once for each volume."""
+    if volume not in _BODIES:
+        _BODIES[volume] = body_mask(volume)
+    return _BODIES[volume]
+
+
+def body_box(volume: Volume, margin_mm: float = 15.0) -> Box:
+    """The smallest box that holds the patient and a margin, inside the image; the whole image where there is none."""
+    body, shape = body_of(volume), volume.geometry.shape_zyx
+    if not body.any():
+        return Box.whole(shape)
+    limits = []
+    for axis, (n, spacing_mm) in enumerate(zip(shape, volume.geometry.spacing_zyx_mm, strict=True)):
+        held = np.flatnonzero(body.any(axis=tuple(k for k in range(3) if k != axis)))
+        margin = int(np.ceil(margin_mm / spacing_mm))
+        limits.append((max(0, int(held[0]) - margin), min(n, int(held[-1]) + 1 + margin)))
+    (z0, z1), (y0, y1), (x0, x1) = limits
+    return Box(x0, x1, y0, y1, z0, z1)
 
 
 def _coarse_body(hu: HuArray, valid: MaskArray) -> MaskArray:

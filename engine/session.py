@@ -8,7 +8,7 @@ from collections.abc import Generator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary, ref
+from weakref import ref
 
 import numpy as np
 
@@ -18,8 +18,8 @@ from engine.progress import Command, Job, Progress
 from engine.registration import Certificate, Registration, Step
 from engine.roi import Box
 from engine.runtime import Runtime
-from engine.shapes import HuArray, MaskArray, Matrix
-from engine.volume import PADDING_HU, Volume
+from engine.shapes import HuArray, Matrix
+from engine.volume import PADDING_HU
 
 if TYPE_CHECKING:
     import torch
@@ -168,20 +168,21 @@ def _general(case: Case, settings: GeneralSettings, device: torch.device) -> Job
     rigid = case.current.rigid
     displacement, folded = yield from general_displacement(settings.model, case.fixed, case.moving, rigid, device)
     changes = {"displacement_vox": displacement, "model": settings.model, "weights": None}
-    return _Result(changes, "general", 1, fold_notes(folded))
+    return _Result(changes, "general", 1, fold_notes(folded) + _domain_notes(case, settings.model))
 
 
 def _iso(case: Case, settings: IsoSettings, device: torch.device, preview: bool, watched: Box | None) -> Job[_Result]:
     from engine.optimize.iso import ImageSettings, iso
 
-    model = case.current.model or DEFAULT_MODEL
+    model = _network_of(case)
     similarity = _similarity(case, settings.by, settings.similarity)
     image_settings = ImageSettings(settings.iterations, settings.by, similarity, settings.weight, model, watched)
     refined = yield from iso(case.fixed, case.moving, case.current, image_settings, device, preview)
     changes: dict[str, Any] = {"displacement_vox": refined.displacement_vox}
     if settings.by == "network":
         changes |= {"model": model, "weights": refined.weights}
-    return _Result(changes, "iso", refined.iterations, refined.notes)
+    notes = refined.notes + _domain_notes(case, model, settings.by)
+    return _Result(changes, "iso", refined.iterations, notes)
 
 
 def _rso(case: Case, settings: RsoSettings, device: torch.device, preview: bool) -> Job[_Result]:
@@ -195,7 +196,7 @@ def _rso(case: Case, settings: RsoSettings, device: torch.device, preview: bool)
         settings.scope,
         _similarity(case, settings.by, settings.similarity),
         settings.weight,
-        case.current.model or DEFAULT_MODEL,
+        _network_of(case),
         f"rso {number}",
     )
     regional = yield from rso(case.fixed, case.moving, case.current, regional_settings, device, preview)
@@ -203,12 +204,31 @@ def _rso(case: Case, settings: RsoSettings, device: torch.device, preview: bool)
         {"displacement_vox": regional.displacement_vox},
         regional_settings.stage,
         regional.iterations,
-        regional.notes,
+        regional.notes + _domain_notes(case, regional_settings.model, settings.by),
         settings.box,
         regional.box_rmse_hu_before,
         regional.box_rmse_hu_after,
         regional.certificate,
     )
+
+
+def _domain_notes(case: Case, model: str, by: str = "network") -> tuple[str, ...]:
+    """In what the images are unlike those that the network was trained on; nothing where no network took part."""
+    from engine.models import unlike_training
+
+    return unlike_training(model, case.fixed, case.moving) if by == "network" else ()
+
+
+def _network_of(case: Case) -> str:
+    """The model whose network a refinement fine-tunes: that of the case, or the default where it has no network.
+
+    The change net(θ) − net(θ₀) starts at zero whatever made the present displacement.
+    """
+    from engine.models import MODELS
+
+    model = case.current.model or DEFAULT_MODEL
+    row = MODELS.get(model.partition("=")[0])
+    return model if row is None or row.learned else DEFAULT_MODEL
 
 
 def _similarity(case: Case, by: str, wanted: str) -> str:
@@ -267,23 +287,12 @@ class Figures:
 def measured(case: Case, registration: Registration) -> Figures:
     """The figures of a registration."""
     from engine.metrics import field_figures, rmse_hu
+    from engine.preprocess import body_of
 
     warped = warped_hu(case, registration)
     seen = case.fixed.valid & (warped > PADDING_HU)
     field = field_figures(registration.displacement_vox, body_of(case.fixed))
     return Figures(rmse_hu(case.fixed.hu, warped, seen), field.folding_percent, field.min_jacobian, field.roughness)
-
-
-_BODIES: WeakKeyDictionary[Volume, MaskArray] = WeakKeyDictionary()
-
-
-def body_of(volume: Volume) -> MaskArray:
-    """Where the patient is, (Z, Y, X); worked out once for each volume."""
-    from engine.preprocess import body_mask
-
-    if volume not in _BODIES:
-        _BODIES[volume] = body_mask(volume)
-    return _BODIES[volume]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

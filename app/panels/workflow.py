@@ -129,6 +129,14 @@ class WorkflowPanel(QScrollArea):
             self.model.setItemData(number, description, Qt.ItemDataRole.ToolTipRole)
         self.model.blockSignals(False)
         self._show_settings()
+        self._change(model=self.model.currentData())
+
+    def warn_of_model(self, sentences: tuple[str, ...]) -> None:
+        """Say in what the images are unlike those that the chosen model was trained on."""
+        more = f" ({len(sentences) - 1} more)" if len(sentences) > 1 else ""
+        self.model_warning.setText(f"⚠ {sentences[0]}{more}" if sentences else "")
+        self.model_warning.setToolTip("\n".join(sentences))
+        self.model_warning.setVisible(bool(sentences))
 
     def update_stages(self) -> None:
         """Show how far the case has come."""
@@ -152,7 +160,14 @@ class WorkflowPanel(QScrollArea):
         )
         self._fill_align(actions)
         self.model = self._combo("model", {"general": "general"}, "The pretrained network")
-        sections["general"].form.addRow("Model", self.model)
+        self.model.setMinimumContentsLength(6)
+        self.about_button = action_button(actions["model_card"], "About …")
+        chosen = row(self.model, self.about_button, stretch_last=True)
+        chosen.setStretch(0, 1)
+        sections["general"].form.addRow("Model", chosen)
+        self.model_warning = label(role="warn", wrap=True)
+        sections["general"].form.addRow(self.model_warning)
+        self.warn_of_model(())
         sections["general"].add_main(action_button(actions["general"], "Run general model"))
         for name in ("iso", "rso"):
             self._fill_refinement(name, actions)

@@ -16,9 +16,10 @@ from engine.io.atomic import refuse_occupied
 from engine.metrics import target_registration_error
 from engine.phantom.thorax import PhantomPair, thorax_pair
 from engine.pictures import write_sheet
+from engine.preprocess import body_of
 from engine.roi import Box
 from engine.runtime import Runtime
-from engine.session import AlignSettings, GeneralSettings, IsoSettings, RsoSettings, Settings, body_of, warped_hu
+from engine.session import AlignSettings, GeneralSettings, IsoSettings, RsoSettings, Settings, warped_hu
 from engine.volume import PADDING_HU
 from engine.worst_region import worst_box
 

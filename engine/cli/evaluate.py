@@ -20,7 +20,7 @@ from engine.io.images import read_labels, to_sitk_image
 from engine.io.points import read_points
 from engine.io.transforms import read_transform, to_sitk_transform
 from engine.metrics import field_figures, overlap, rmse_hu, target_registration_error
-from engine.session import body_of
+from engine.preprocess import body_of
 from engine.shapes import DisplacementArray, HuArray, MaskArray, PointArray
 from engine.volume import PADDING_HU, Volume
 

@@ -10,8 +10,9 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+
+from engine.spatial.self_similarity import SELF_SIMILARITY_REACH, box_sum, mind_ssc
 
 Dissimilarity = Callable[[Tensor], Tensor]
 Similarity = Callable[[Tensor, Tensor, Tensor], Dissimilarity]
@@ -86,75 +87,14 @@ class _LocalCorrelationLoss(torch.autograd.Function):
         return windows.mask * (constant + 2.0 * masked * linear + windows.fixed * crossed), None
 
 
-def box_sum(image: Tensor, size: int) -> Tensor:
-    """Sum over size³ voxels around each voxel (size odd), zeros outside; one axis after the other, by doubling."""
-    for axis in (2, 3, 4):
-        length = image.shape[axis]
-        padding = [0] * 6
-        padding[2 * (4 - axis)] = padding[2 * (4 - axis) + 1] = size // 2
-        image = _running_sum(F.pad(image, padding), axis, size, length)
-    return image
-
-
-def _running_sum(padded: Tensor, axis: int, size: int, length: int) -> Tensor:
-    """out[i] = padded[i] + ... + padded[i + size − 1], from sums of 1, 2, 4, ... neighbors."""
-    total: Tensor | None = None
-    power, start, width = padded, 0, 1
-    while True:
-        if size & width:
-            part = power.narrow(axis, start, length)
-            total = part.clone() if total is None else total.add_(part)
-            start += width
-        if 2 * width > size:
-            break
-        shorter = power.shape[axis] - width
-        power = power.narrow(axis, 0, shorter) + power.narrow(axis, width, shorter)
-        width *= 2
-    assert total is not None
-    return total
-
-
 def mind(fixed: Tensor, mask: Tensor, weight: Tensor) -> Dissimilarity:
     """Mean squared difference of MIND-SSC descriptors (Heinrich et al. 2013): for pairs of unlike contrast.
 
     Only descriptors made of unmasked voxels alone are compared.
     """
-    reach = _MIND_RADIUS + _MIND_DILATION
-    whole = (box_sum(1.0 - mask, 2 * reach + 1) < 0.5).to(mask.dtype)
+    whole = (box_sum(1.0 - mask, 2 * SELF_SIMILARITY_REACH + 1) < 0.5).to(mask.dtype)
     wanted, share = mind_ssc(fixed, whole), _shares(whole, weight)
     return lambda warped: (share * ((mind_ssc(warped, whole) - wanted) ** 2).mean(dim=1, keepdim=True)).sum()
-
-
-_MIND_RADIUS, _MIND_DILATION = 1, 2
-
-
-def mind_ssc(image: Tensor, counted: Tensor | None = None) -> Tensor:
-    """Self-similarity context, (B, 12, D, H, W) in (0, 1].
-
-    Squared patch distances (3³ voxels) between the pairs of the six neighbors two voxels away that do not oppose each
-    other, less their minimum, divided by their mean (kept within 10⁻³ to 10³ of its mean over `counted`), through
-    exp(−d).
-    """
-    radius, dilation = _MIND_RADIUS, _MIND_DILATION
-    padded = F.pad(image, (dilation,) * 6, mode="replicate")
-    neighbors = [_neighbor(padded, offset, image.shape, dilation) for offset in _NEIGHBORS]
-    differences = torch.cat([(neighbors[a] - neighbors[b]) ** 2 for a, b in _NEIGHBOR_PAIRS], dim=1)
-    distances = box_sum(differences, 2 * radius + 1) / (2 * radius + 1) ** 3
-    distances = distances - distances.min(dim=1, keepdim=True).values
-    spread = distances.mean(dim=1, keepdim=True)
-    shares = None if counted is None else _shares(counted, torch.ones_like(counted))
-    typical = float(spread.detach().mean() if shares is None else (spread.detach() * shares).sum()) + 1e-12
-    return torch.exp(-distances / spread.clamp(min=1e-3 * typical, max=1e3 * typical))
-
-
-def _neighbor(padded: Tensor, offset: tuple[int, int, int], shape: torch.Size, dilation: int) -> Tensor:
-    starts = [dilation * (1 + step) for step in offset]
-    z, y, x = (slice(start, start + n) for start, n in zip(starts, shape[2:], strict=True))
-    return padded[:, :, z, y, x]
-
-
-_NEIGHBORS = ((-1, 0, 0), (1, 0, 0), (0, -1, 0), (0, 1, 0), (0, 0, -1), (0, 0, 1))
-_NEIGHBOR_PAIRS = tuple((a, b) for a in range(6) for b in range(a + 1, 6) if a // 2 != b // 2)
 
 
 SIMILARITY: dict[str, Similarity] = {"mse": mse, "lncc": lncc, "mind": mind}

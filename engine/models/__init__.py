@@ -1,7 +1,7 @@
-"""Networks that register a pair: `forward(moving, fixed) -> displacement_vox`.
+"""Models that register a pair: `forward(moving, fixed) -> displacement_vox`.
 
 Images are normalised tensors (B, 1, D, H, W) on an isotropic grid at the model's working spacing, sizes multiples of
-16, the moving one rigidly aligned; displacements are voxels of that grid.
+16, the moving one rigidly aligned, zero where no scanner saw anything; displacements are voxels of that grid.
 """
 
 from __future__ import annotations
@@ -12,27 +12,42 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from engine.errors import InputError
+from engine.models.domain import Domain
 
 if TYPE_CHECKING:
     from torch import nn
+
+    from engine.volume import Volume
 
 SIZE_MULTIPLE = 16
 
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A row of the table: what it is, how its network is made, which weights it ships with (a name in resources)."""
+    """A row of the table: what it is, how its network is made, which weights it ships with (a name in resources).
+
+    One that is not `learned` has no weights at all: it is always ready, and there is nothing in it to refine.
+    """
 
     description: str
     build: Callable[[], nn.Module]
     weights: str | None
     spacing_mm: float
+    domain: Domain | None = None
+    """What its weights were trained on; none where nothing was."""
+    learned: bool = True
 
 
 def _pyramid() -> nn.Module:
     from engine.models.pyramid import MatchingPyramid
 
     return MatchingPyramid()
+
+
+def _convex() -> nn.Module:
+    from engine.models.convex import ConvexRegistration
+
+    return ConvexRegistration()
 
 
 def _paper_unet() -> nn.Module:
@@ -47,9 +62,21 @@ def _stable_unet() -> nn.Module:
     return StableUNet()
 
 
+_CHESTS = Domain(
+    anatomy="chests",
+    modalities=("CT", "CBCT"),
+    spacing_mm=(0.3, 5.0),
+    least_extent_mm=120.0,
+    least_lung_percent=4.0,
+    least_soft_tissue_percent=20.0,
+)
+
 MODELS: dict[str, Model] = {
     "general": Model(
-        "coarse-to-fine matching network, thorax CT and cone-beam CT", _pyramid, "general.safetensors", 2.7
+        "coarse-to-fine matching network, thorax CT and cone-beam CT", _pyramid, "general.safetensors", 2.7, _CHESTS
+    ),
+    "convex": Model(
+        "discrete convex optimisation, needs no training: any anatomy, any contrast", _convex, None, 2.7, learned=False
     ),
     "unet-stable": Model(
         "U-Net of Bai et al. 2022 with a head that starts at zero; train it first", _stable_unet, None, 2.7
@@ -62,7 +89,7 @@ def find_model(name: str) -> tuple[Model, Path | None]:
     """The row and the weights of `NAME`, or of `NAME=FILE.safetensors` with weights of one's own.
 
     Raises:
-        InputError: no such model.
+        InputError: no such model, or weights for one that has none.
     """
     from resources import path
 
@@ -72,6 +99,8 @@ def find_model(name: str) -> tuple[Model, Path | None]:
             f"Expected a model among {', '.join(MODELS)}, got {row_name!r}; `regard models` describes them."
         )
     row = MODELS[row_name]
+    if file and not row.learned:
+        raise InputError(f"The model {row_name!r} has no weights; give its name without a file.")
     if file:
         return row, Path(file)
     return row, path(row.weights) if row.weights else None
@@ -86,8 +115,42 @@ def load_network(name: str) -> nn.Module:
     from engine.models.weights import load_weights
 
     row, weights = find_model(name)
+    if not row.learned:
+        return row.build().eval()
     if weights is None:
         raise InputError(f"The model {name!r} ships without weights; train it and give {name}=FILE.safetensors.")
     network = row.build()
     load_weights(network, weights)
     return network.eval()
+
+
+def model_card(name: str) -> str:
+    """The card of `NAME`, or the one beside the weights of `NAME=FILE.safetensors`, as Markdown.
+
+    Raises:
+        InputError: no such model, or weights without a card.
+    """
+    from resources import path
+
+    row, weights = find_model(name)
+    row_name, has_own_weights, _ = name.partition("=")
+    if not has_own_weights:
+        text = path(f"{row_name}.md").read_text(encoding="utf-8")
+        return text if row.domain is None else f"{text}\n{row.domain.as_markdown()}"
+    if weights is None or not weights.with_suffix(".md").is_file():
+        raise InputError("Expected a model card beside the weights, a file of the same name that ends in .md.")
+    return weights.with_suffix(".md").read_text(encoding="utf-8", errors="replace")
+
+
+def unlike_training(name: str, fixed: Volume, moving: Volume) -> tuple[str, ...]:
+    """A sentence for each way in which a pair is unlike what a model was trained on.
+
+    Empty where the pair is like it, and where nobody knows: for a model without training, or with weights of one's own.
+
+    Raises:
+        InputError: no such model.
+    """
+    row, _ = find_model(name)
+    if row.domain is None or "=" in name:
+        return ()
+    return row.domain.unlike(fixed, moving)

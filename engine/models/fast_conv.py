@@ -12,11 +12,17 @@ from torch import Tensor, nn
 
 _PLAIN_PATH_UP_TO = 20480
 
+_LEAST_IN_BFLOAT16 = 3
+"""Voxels along each axis: on the CPU the weights' gradient in bfloat16 is not a number now and then for two."""
+
 
 class FastConv3d(nn.Conv3d):
     """`nn.Conv3d` with zero padding; equal to it but for rounding."""
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002  torch's own name
+        if torch.is_autocast_enabled("cpu") and min(input.shape[2:]) < _LEAST_IN_BFLOAT16:
+            with torch.autocast("cpu", enabled=False):
+                return self.forward(input.float())
         if isinstance(self.padding, str) or not self._takes_plain_path(input):
             return super().forward(input)
         if torch.is_grad_enabled():

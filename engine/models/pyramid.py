@@ -67,7 +67,7 @@ class MatchingPyramid(nn.Module):
         current = images
         for level in self.encoder:
             current = level(current)
-            features.append(current)
+            features.append(current.float())  # positions and matches need more digits than autocast leaves
         return features
 
 

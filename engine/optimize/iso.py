@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -14,12 +15,13 @@ from engine.optimize.descent import Outcome, Problem, descend
 from engine.optimize.general import case_network, finished, network_pair
 from engine.optimize.pair_grid import PairGrid, at_spacing
 from engine.optimize.parametrize import ControlGrid, NetworkChange
+from engine.preprocess import body_box
 from engine.progress import Job, Preview
 from engine.registration import Registration
 from engine.roi import Box
 from engine.shapes import DisplacementArray
 from engine.spatial.resample import as_tensor, resampled, resized_displacement
-from engine.volume import Volume
+from engine.volume import Volume, hu_from_normalized_rmse
 
 FIELD_SMOOTHNESS = 0.4
 
@@ -78,14 +80,8 @@ def _by_field(
         if count == 0:
             continue
         grid = at_spacing(fixed, moving, start.rigid, spacing_mm, device)
-        base = on_grid(start, grid.geometry, device)
-        carried = (
-            torch.zeros_like(base)
-            if found is None or geometry is None
-            else resized_displacement(found, geometry, grid.geometry)
-        )
-        show = whole_preview(grid, fixed.geometry) if preview else None
-        problem = _problem(grid, base, settings, smoothness, _CONTROL_STRIDE, fixed.geometry, show)
+        carried = None if found is None or geometry is None else resized_displacement(found, geometry, grid.geometry)
+        problem = _problem(fixed, start, grid, settings, smoothness, _CONTROL_STRIDE, preview)
         control = ControlGrid(grid.geometry.shape_zyx, _CONTROL_STRIDE, device, carried)
         outcome: Outcome = yield from descend(problem, control, count, before, settings.iterations)
         found, geometry = outcome.residual, grid.geometry
@@ -96,23 +92,19 @@ def _by_field(
 
 
 def _problem(
+    fixed: Volume,
+    start: Registration,
     grid: PairGrid,
-    base: Tensor,
     settings: ImageSettings,
     smoothness: float | None,
     coarse_step: int,
-    fixed: Geometry,
-    preview: Callable[[Tensor], Preview] | None,
+    preview: bool,
 ) -> Problem:
-    everywhere = torch.ones_like(grid.fixed)
-    watched = None
-    if settings.watched is not None:
-        watched = grid.holding(settings.watched, fixed) * grid.mask(base)
-
-    def errors_hu(warped: Tensor, whole_hu: float) -> tuple[float, float | None]:
-        seen = watched is not None and bool(watched.any())
-        return whole_hu, grid.rmse_hu(warped, watched) if watched is not None and seen else None
-
+    base = on_grid(start, grid.geometry, grid.fixed.device)
+    everywhere, seen = torch.ones_like(grid.fixed), grid.mask(base)
+    whole_hu = _whole_rmse_hu(fixed, start, grid.mse(grid.warped(base), seen))
+    box = None if settings.watched is None else grid.holding(settings.watched, fixed.geometry) * seen
+    in_sight = box is not None and bool(box.any())
     return Problem(
         "iso",
         grid,
@@ -121,10 +113,25 @@ def _problem(
         everywhere,
         settings.similarity,
         smoothness,
-        errors_hu,
+        lambda warped, error_hu: (
+            whole_hu(error_hu),
+            grid.rmse_hu(warped, box) if box is not None and in_sight else None,
+        ),
         coarse_step,
-        preview,
+        whole_preview(grid, fixed) if preview else None,
     )
+
+
+def _whole_rmse_hu(fixed: Volume, start: Registration, start_mse: float) -> Callable[[float], float]:
+    """From the error over the working grid to that of the whole image: beyond the patient's box it stays as it is.
+
+    `start_mse`: that of the start on the working grid, which sees less of the noise than the image itself.
+    """
+    inside = fixed.valid[body_box(fixed).slices_zyx]
+    share = int(np.count_nonzero(inside)) / max(1, int(np.count_nonzero(fixed.valid)))
+    last_mse = (start.steps[-1].rmse_hu / 2000.0) ** 2 if start.steps else 0.0
+    rest = max(0.0, last_mse - share * start_mse)
+    return lambda error_hu: hu_from_normalized_rmse(rest + share * (error_hu / 2000.0) ** 2)
 
 
 def working_spacing_mm(fixed: Volume) -> float:
@@ -149,9 +156,7 @@ def _by_network(
     """
     network = case_network(settings.model, start.weights, device)
     grid, aligned = network_pair(settings.model, fixed, moving, start.rigid, device)
-    base = on_grid(start, grid.geometry, device)
-    show = whole_preview(grid, fixed.geometry) if preview else None
-    problem = _problem(grid, base, settings, settings.smoothness, 1, fixed.geometry, show)
+    problem = _problem(fixed, start, grid, settings, settings.smoothness, 1, preview)
     change = NetworkChange(network, aligned, grid.fixed * grid.fixed_valid)
     outcome: Outcome = yield from descend(problem, change, settings.iterations)
     if not outcome.residual.any():
@@ -176,12 +181,13 @@ def on_grid(start: Registration, geometry: Geometry, device: torch.device) -> Te
     return resized_displacement(as_tensor(start.displacement_vox), start.fixed, geometry).to(device)
 
 
-def whole_preview(grid: PairGrid, fixed: Geometry) -> Callable[[Tensor], Preview]:
-    """Shows a warped image of a working grid on the whole fixed grid."""
-    region = Box.whole(fixed.shape_zyx)
+def whole_preview(grid: PairGrid, fixed: Volume) -> Callable[[Tensor], Preview]:
+    """Shows a warped image of a working grid on the part of the fixed grid that holds the patient."""
+    region = body_box(fixed)
+    target = fixed.geometry.cropped(region)
 
     def preview(warped: Tensor) -> Preview:
-        image = resampled(warped.cpu(), grid.geometry, fixed)[0, 0]
+        image = resampled(warped.cpu(), grid.geometry, target)[0, 0]
         return Preview(region, (image * 2000.0 - 1000.0).numpy())
 
     return preview

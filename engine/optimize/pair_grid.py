@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from engine.geometry import Geometry
+from engine.preprocess import body_box
 from engine.roi import Box
 from engine.shapes import Matrix
 from engine.spatial.resample import as_tensor, index_map, resampled
@@ -73,8 +74,8 @@ class PairGrid:
 def at_spacing(
     fixed: Volume, moving: Volume, rigid: Matrix, spacing_mm: float, device: torch.device, multiple_of: int = 1
 ) -> PairGrid:
-    """The whole pair at an isotropic working spacing, low-pass filtered where voxels grow."""
-    geometry = fixed.geometry.resampled((spacing_mm,) * 3, multiple_of)
+    """The pair at an isotropic working spacing, low-pass filtered where voxels grow, as far as the patient reaches."""
+    geometry = fixed.geometry.cropped(body_box(fixed)).resampled((spacing_mm,) * 3, multiple_of)
     moving_geometry = moving.geometry.resampled((spacing_mm,) * 3)
     return PairGrid(
         geometry,

@@ -256,7 +256,7 @@ def _by_image(
         smoothness,
         lambda warped, box_hu: (grid.rmse_hu(warped, seen), box_hu),
         step,
-        whole_preview(grid, fixed.geometry) if preview else None,
+        whole_preview(grid, fixed) if preview else None,
     )
     outcome: Outcome = yield from descend(problem, what, settings.iterations)
     change = resized_displacement(outcome.residual, grid.geometry, crop.grid.geometry)

@@ -1,15 +1,20 @@
 """Gradient surgery: a step for the similarity that does not pay with smoothness, without a weight between them.
 
 GSMorph (Dou et al. 2023) projects, layer by layer, the gradient of the similarity off that of the roughness where the
-two conflict. With a roughness budget it also turns round once the field is rougher than the one it started from.
+two conflict. The other rules are those it was compared with, and one that smooths as well; with a roughness budget the
+step turns round once the field is rougher than the one it started from.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+
+from engine.errors import InputError
 
 Rule = Callable[[Tensor, Tensor], Tensor]
 """From the gradients of similarity and roughness of one group (flat vectors) to the gradient to follow."""
@@ -30,6 +35,11 @@ def projected(similarity: Tensor, roughness: Tensor) -> Tensor:
     return similarity - inner / squared * roughness
 
 
+def symmetric(similarity: Tensor, roughness: Tensor) -> Tensor:
+    """Sum of the two gradients, each projected off the other where they conflict (Yu et al. 2020, two tasks)."""
+    return projected(similarity, roughness) + projected(roughness, similarity)
+
+
 def equal_norm(similarity: Tensor, roughness: Tensor) -> Tensor:
     """g + |g| / |r| · r: descends on both unless they are opposite; g itself where r is zero."""
     norm = roughness.norm()
@@ -37,6 +47,92 @@ def equal_norm(similarity: Tensor, roughness: Tensor) -> Tensor:
         return similarity
     ratio: Tensor = similarity.norm() / norm
     return similarity + ratio * roughness
+
+
+class SignAgreement:
+    """g where the signs of g and r agree, Gaussian noise where they do not (Mansilla et al. 2021, as in GSMorph).
+
+    The standard deviation of the noise is the mean of |g| over the whole group, entries that disagree counted as zero.
+    """
+
+    def __init__(self, seed: int = 0) -> None:
+        self._generator = torch.Generator().manual_seed(seed)
+
+    def __call__(self, similarity: Tensor, roughness: Tensor) -> Tensor:
+        """The gradient to follow; the same seed and calls give the same noise on every device."""
+        agree = torch.sign(similarity) == torch.sign(roughness)
+        scale = torch.where(agree, similarity.abs(), 0.0).mean()
+        noise = torch.randn(similarity.shape, generator=self._generator, dtype=similarity.dtype)
+        return torch.where(agree, similarity, scale * noise.to(similarity.device))
+
+
+RULES: dict[str, Callable[[int], Rule]] = {
+    "gsmorph": lambda seed: projected,
+    "pcgrad": lambda seed: projected,
+    "symmetric": lambda seed: symmetric,
+    "agr": SignAgreement,
+    "equal": lambda seed: equal_norm,
+}
+"""From a seed to a rule. `pcgrad` is the projection of the network's gradient as one vector, as GSMorph compares it."""
+
+
+def layer_groups(parameters: Sequence[Tensor]) -> list[list[int]]:
+    """Indices of parameters, each tensor of two dimensions or more with the vectors and scalars that follow it."""
+    groups: list[list[int]] = []
+    for index, parameter in enumerate(parameters):
+        if parameter.dim() > 1 or not groups:
+            groups.append([index])
+        else:
+            groups[-1].append(index)
+    return groups
+
+
+GROUPS: dict[str, Callable[[Sequence[Tensor]], list[list[int]]]] = {
+    "tensor": lambda parameters: [[index] for index in range(len(parameters))],
+    "module": layer_groups,
+    "network": lambda parameters: [list(range(len(parameters)))],
+}
+"""What is one vector to a rule: a tensor (the authors' code), a layer (weight, bias and norm together), everything."""
+
+
+@dataclass(frozen=True, slots=True)
+class SurgeryStats:
+    """How the two gradients stood to each other before surgery.
+
+    `conflict_share`: share of the groups (0 to 1) whose gradients have a negative inner product. `mean_cosine`: mean
+    over the groups in which both are finite and not zero, 0 where there is none. The norms are the network's.
+    """
+
+    conflict_share: float
+    mean_cosine: float
+    similarity_norm: float
+    regularity_norm: float
+
+
+class GradientSurgery:
+    """Combines the gradients of two losses, for any network and any optimiser.
+
+    `rule` is a row of `RULES`, `groups` a row of `GROUPS` (`pcgrad` always takes the network as one vector), `seed`
+    feeds the noise of `agr`. Clipping and weight decay belong after surgery, un-scaling of mixed precision before it.
+
+    Raises:
+        InputError: no such rule or grouping.
+    """
+
+    def __init__(self, rule: str = "gsmorph", groups: str = "module", seed: int = 0) -> None:
+        if rule not in RULES:
+            raise InputError(f"Expected a rule of gradient surgery among {', '.join(RULES)}, got {rule!r}.")
+        if groups not in GROUPS:
+            raise InputError(f"Expected groups for gradient surgery among {', '.join(GROUPS)}, got {groups!r}.")
+        self._rule = RULES[rule](seed)
+        self._groups = GROUPS["network" if rule == "pcgrad" else groups]
+
+    def backward(self, similarity: Tensor, regularity: Tensor, parameters: Sequence[Tensor]) -> SurgeryStats:
+        """Put the combined gradients of two scalar losses into `.grad`; a group that is not finite gets zeros.
+
+        Parameters that a loss does not reach count as zero there. Takes the place of `loss.backward()`.
+        """
+        return _backward(similarity, regularity, parameters, self._groups(parameters), self._rule)
 
 
 class BudgetSurgery:
@@ -58,30 +154,30 @@ class BudgetSurgery:
         """Projection while the field is no rougher than the budget, else the rule that smooths it too."""
         return projected if roughness <= self.budget else equal_norm
 
-    def backward(self, similarity: Tensor, regularity: Tensor, roughness: float, parameters: list[Tensor]) -> None:
-        """Put the combined gradients into `.grad`; parameters that a loss does not reach count as zero there."""
-        of_similarity = _gradients(similarity, parameters, keep_graph=True)
-        of_regularity = _gradients(regularity, parameters, keep_graph=False)
-        rule = self.rule(roughness)
-        for group in layer_groups(parameters):
-            combined = rule(_flat(of_similarity[i] for i in group), _flat(of_regularity[i] for i in group))
-            if not torch.isfinite(combined).all():
-                combined = torch.zeros_like(combined)
-            _scatter(combined, [parameters[i] for i in group])
+    def backward(
+        self, similarity: Tensor, regularity: Tensor, roughness: float, parameters: Sequence[Tensor]
+    ) -> SurgeryStats:
+        """As `GradientSurgery.backward`, by the rule for a field of this roughness in voxel²."""
+        return _backward(similarity, regularity, parameters, layer_groups(parameters), self.rule(roughness))
 
 
-def layer_groups(parameters: list[Tensor]) -> list[list[int]]:
-    """Indices of parameters, each tensor of two dimensions or more with the vectors and scalars that follow it."""
-    groups: list[list[int]] = []
-    for index, parameter in enumerate(parameters):
-        if parameter.dim() > 1 or not groups:
-            groups.append([index])
-        else:
-            groups[-1].append(index)
-    return groups
+def _backward(
+    similarity: Tensor, regularity: Tensor, parameters: Sequence[Tensor], groups: list[list[int]], rule: Rule
+) -> SurgeryStats:
+    of_similarity = _gradients(similarity, parameters, keep_graph=True)
+    of_regularity = _gradients(regularity, parameters, keep_graph=False)
+    products = []
+    for group in groups:
+        pair = _flat(of_similarity[i] for i in group), _flat(of_regularity[i] for i in group)
+        combined = rule(*pair)
+        if not torch.isfinite(combined).all():
+            combined = torch.zeros_like(combined)
+        _scatter(combined, [parameters[i] for i in group])
+        products.append(_products(*pair))
+    return _stats(torch.stack(products).tolist())
 
 
-def _gradients(loss: Tensor, parameters: list[Tensor], keep_graph: bool) -> list[Tensor]:
+def _gradients(loss: Tensor, parameters: Sequence[Tensor], keep_graph: bool) -> list[Tensor]:
     found = torch.autograd.grad(loss, parameters, retain_graph=keep_graph, allow_unused=True)
     return [torch.zeros_like(p) if g is None else g for g, p in zip(found, parameters, strict=True)]
 
@@ -90,8 +186,23 @@ def _flat(gradients: Iterable[Tensor]) -> Tensor:
     return torch.cat([gradient.reshape(-1) for gradient in gradients])
 
 
-def _scatter(flat: Tensor, parameters: list[Tensor]) -> None:
+def _scatter(flat: Tensor, parameters: Sequence[Tensor]) -> None:
     start = 0
     for parameter in parameters:
         parameter.grad = flat[start : start + parameter.numel()].view_as(parameter).clone()
         start += parameter.numel()
+
+
+def _products(similarity: Tensor, regularity: Tensor) -> Tensor:
+    """⟨g, r⟩, |g|, |r|, on the device: the numbers of all groups are fetched at once."""
+    return torch.stack([torch.dot(similarity, regularity), similarity.norm(), regularity.norm()])
+
+
+def _stats(products: list[list[float]]) -> SurgeryStats:
+    cosines = [inner / (g * r) for inner, g, r in products if g * r > 0 and math.isfinite(inner / (g * r))]
+    return SurgeryStats(
+        conflict_share=sum(inner < 0 for inner, _, _ in products) / max(len(products), 1),
+        mean_cosine=sum(cosines) / max(len(cosines), 1),
+        similarity_norm=math.hypot(*(g for _, g, _ in products)),
+        regularity_norm=math.hypot(*(r for _, _, r in products)),
+    )

@@ -6,7 +6,8 @@ from numpy.typing import NDArray
 
 from engine.geometry import Geometry
 from engine.io.images import read_volume
-from engine.preprocess import body_mask, valid_region
+from engine.preprocess import body_box, body_mask, valid_region
+from engine.roi import Box
 from engine.volume import Volume
 
 SHAPE = (6, 80, 90)
@@ -128,3 +129,17 @@ def test_real_half_thorax(data: Path) -> None:
     assert body[lung].mean() > 0.995
     assert volume.hu[body & ~lung].mean() > -200
     assert not body[:, 0, :10].any()
+
+
+def test_the_body_box_holds_the_patient_with_a_margin_and_stays_inside_the_image() -> None:
+    """A brick of 30 × 40 × 60 mm close to one end of the grid; nothing at all gives the whole image."""
+    hu = np.full((20, 30, 40), -1000, np.float32)
+    hu[1:11, 10:20, 5:25] = 40
+    valid = np.ones(hu.shape, bool)
+    geometry = Geometry(hu.shape, (3.0, 4.0, 3.0))
+
+    box = body_box(Volume(hu, geometry, valid), margin_mm=6.0)
+    empty = body_box(Volume(np.full_like(hu, -1000), geometry, valid))
+
+    assert box == Box(3, 27, 8, 22, 0, 13)
+    assert empty == Box.whole(hu.shape)

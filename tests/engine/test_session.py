@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,9 +14,12 @@ from engine.errors import DeviceError, InputError
 from engine.geometry import Geometry
 from engine.models import MODELS
 from engine.models.weights import save_weights
+from engine.optimize.iso import Refined
+from engine.optimize.rso import Regional
 from engine.phantom.thorax import PhantomPair, thorax_pair
-from engine.progress import STOP, PreviewClock, Progress, finish
-from engine.registration import Registration
+from engine.preprocess import body_of
+from engine.progress import STOP, Job, PreviewClock, Progress, finish
+from engine.registration import Certificate, Registration
 from engine.roi import Box
 from engine.runtime import Runtime
 from engine.session import (
@@ -24,7 +27,6 @@ from engine.session import (
     GeneralSettings,
     IsoSettings,
     RsoSettings,
-    body_of,
     measured,
     run_step,
     warped_hu,
@@ -135,6 +137,48 @@ def test_iso_refines_the_whole_image(by: str, case: Case, weights: Path) -> None
     assert step.settings == {"iterations": 2, "by": by, "similarity": "mse", "weight": 0.1}
     assert step.rmse_hu <= measured(case, case.current).rmse_hu
     assert result.model == f"general={weights}"
+
+
+def test_a_model_without_a_network_registers_and_leaves_refinement_to_the_default_network(
+    case: Case, weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    aligned = case.after(_run(case, AlignSettings()))
+    general = _run(aligned, GeneralSettings("convex"))
+    assert (general.model, general.steps[-1].settings) == ("convex", {"model": "convex"})
+    assert general.steps[-1].rmse_hu < 0.9 * aligned.current.steps[-1].rmse_hu
+    assert general.steps[-1].folding_percent == 0.0
+
+    monkeypatch.setattr("engine.session.DEFAULT_MODEL", f"general={weights}")
+    by_network = _run(aligned.after(general), IsoSettings(2, "network", "mse", 0.1))
+    by_field = _run(aligned.after(general), IsoSettings(2))
+
+    assert by_network.model == f"general={weights}"
+    assert by_network.steps[-1].rmse_hu <= general.steps[-1].rmse_hu
+    assert by_field.model == "convex"
+
+
+def test_a_step_by_network_says_in_what_the_images_are_unlike_its_training(
+    case: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def at_once(result: object) -> Callable[..., Job[object]]:
+        def job(*_: object) -> Job[object]:
+            yield Progress("at once", 1, 1)
+            return result
+
+        return job
+
+    still = case.current.displacement_vox
+    regional = Regional(still, Certificate(0.0, 0, 0.0, False, True), 2.0, 1.0, 1, ("a note",))
+    monkeypatch.setattr("engine.optimize.general.general_displacement", at_once((still, 0)))
+    monkeypatch.setattr("engine.optimize.iso.iso", at_once(Refined(still, 1, notes=("a note",))))
+    monkeypatch.setattr("engine.optimize.rso.rso", at_once(regional))
+    monkeypatch.setattr("engine.models.unlike_training", lambda model, *pair: (f"{model} was not trained on this",))
+    told = "general was not trained on this"
+
+    assert _run(case, GeneralSettings()).steps[-1].notes == (told,)
+    for settings in (IsoSettings(1, "network"), RsoSettings(BOX, 1, "network")):
+        assert _run(case, settings).steps[-1].notes == ("a note", told)
+        assert _run(case, replace(settings, by="field")).steps[-1].notes == ("a note",)
 
 
 def test_regions_are_numbered_and_carry_box_errors_and_certificate(case: Case) -> None:

@@ -52,6 +52,15 @@ def test_an_unknown_model() -> None:
         find_model("vgg")
 
 
+def test_a_model_that_is_not_learned_is_ready_and_takes_no_weights() -> None:
+    network = load_network("convex")
+
+    assert find_model("convex") == (MODELS["convex"], None)
+    assert not list(network.parameters())
+    with pytest.raises(InputError, match=r"'convex' has no weights"):
+        find_model("convex=mine.safetensors")
+
+
 def test_a_model_without_weights() -> None:
     with pytest.raises(InputError, match=r"'unet-paper' ships without weights"):
         load_network("unet-paper")
