@@ -94,8 +94,8 @@ def target_registration_error(mapped_mm: PointArray, moving_mm: PointArray) -> D
     )
 
 
-def overlap(a: MaskArray, b: MaskArray, spacing_zyx_mm: tuple[float, float, float]) -> Overlap:
-    """Agreement of two masks on one grid.
+def overlap(a: MaskArray, b: MaskArray, spacing_zyx_mm: tuple[float, ...]) -> Overlap:
+    """Agreement of two masks on one grid, of three axes or two.
 
     Raises:
         InputError: one of them is empty.
@@ -109,7 +109,7 @@ def overlap(a: MaskArray, b: MaskArray, spacing_zyx_mm: tuple[float, float, floa
 
 
 def _surface_distances(
-    a: MaskArray, b: MaskArray, spacing_zyx_mm: tuple[float, float, float]
+    a: MaskArray, b: MaskArray, spacing_zyx_mm: tuple[float, ...]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Distances in mm from the surface voxels of each mask to the surface of the other."""
     region = _bounding_region([a, b])

@@ -21,7 +21,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"regard {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for add in (_demo, _register, _evaluate, _warp, _export, _phantom, _train, _models):
+    for add in (_demo, _register, _evaluate, _warp, _export, _phantom, _artefacts, _train, _models, _benchmark):
         add(commands)
     return parser
 
@@ -116,17 +116,106 @@ def _phantom(commands: _Commands) -> None:
     parser.add_argument("--force", action="store_true", help="replace a phantom that is there")
 
 
+def _artefacts(commands: _Commands) -> None:
+    about = "Reconstruct images as cone-beam scanners do and keep what that adds, for `regard train --artefacts`."
+    parser = _command(commands, "artefacts", "artefacts", about)
+    parser.add_argument("--out", required=True, metavar="FILE.npy")
+    _training_material(parser)
+    parser.add_argument("--count", type=int, default=24, metavar="N", help="reconstructions, default 24")
+    parser.add_argument(
+        "--projections",
+        type=int,
+        nargs="+",
+        default=(30, 40, 60, 80, 120, 400),
+        metavar="N",
+        help="numbers to draw from",
+    )
+    parser.add_argument("--seed", type=int, default=0, metavar="N")
+
+
 def _train(commands: _Commands) -> None:
-    parser = _command(commands, "train", "train", "Train the general model on random deformations of images.")
-    parser.add_argument("--model", choices=("general",), default="general")
-    parser.add_argument("--data", action="append", default=[], metavar="IMAGE", help=_IMAGE_HELP + "; may be repeated")
-    parser.add_argument("--phantoms", type=int, default=0, metavar="N", help="random thorax phantoms to add")
-    parser.add_argument("--steps", type=int, default=3000, metavar="N")
-    parser.add_argument("--batch", type=int, default=2, metavar="N")
-    parser.add_argument("--workers", type=int, default=1, metavar="N", help="processes that make training pairs")
+    parser = _command(commands, "train", "train", "Train a network on your images and on random phantoms.")
+    parser.add_argument("--model", default="general", metavar="NAME", help="default: general; see `regard models`")
     parser.add_argument("--out", required=True, metavar="DIR", help="a run that is there goes on from its checkpoint")
+    _training_material(parser)
+    parser.add_argument("--artefacts", metavar="FILE", help="what `regard artefacts` wrote, to be put on images")
+    _training_loss(parser)
+    parser.add_argument("--steps", type=int, default=3000, metavar="N", help="default 3000")
+    parser.add_argument("--batch", type=int, default=2, metavar="N", help="pairs a step on each device, default 2")
+    parser.add_argument(
+        "--crop", type=int, nargs=3, default=(64, 64, 80), metavar=("Z", "Y", "X"), help="voxels, multiples of 16"
+    )
+    parser.add_argument("--learning-rate", type=float, default=1e-3, metavar="R", help="default 0.001")
+    parser.add_argument("--from", dest="first_weights", metavar="FILE", help="weights (safetensors) to set out from")
+    parser.add_argument(
+        "--validate-every", type=int, default=50, metavar="N", help="steps between checkpoints, default 50"
+    )
+    parser.add_argument(
+        "--validation-pairs", type=int, default=8, metavar="N", help="pairs that a validation looks at, default 8"
+    )
+    parser.add_argument(
+        "--patience", type=int, default=0, metavar="N", help="end after N validations without a better one"
+    )
+    parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32", help="of the network; weights fp32")
+    parser.add_argument("--devices", type=int, default=1, metavar="N", help="more than 1 needs regard[train]")
+    parser.add_argument("--workers", type=int, default=1, metavar="N", help="processes that make training pairs")
     _runtime(parser)
 
 
+def _training_material(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--data",
+        action="append",
+        default=[],
+        metavar="PATH",
+        help="an image, or a folder of images of many patients: DICOM goes by its headers, of files each topmost "
+        "subfolder is one patient; may be repeated",
+    )
+    parser.add_argument("--phantoms", type=int, default=0, metavar="N", help="random thorax phantoms to add")
+
+
+def _training_loss(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--supervision",
+        choices=("field", "similarity", "both"),
+        default="field",
+        help="what is compared: displacements, which are known where they were made; images, so that pairs of one "
+        "patient serve too; or both",
+    )
+    parser.add_argument(
+        "--rule",
+        choices=("weighted", "gsmorph", "pcgrad", "agr"),
+        help="how fit and roughness come together; default: weighted for the field, else gsmorph",
+    )
+    parser.add_argument("--weight", type=float, metavar="L", help="of the roughness, for the rule `weighted`")
+
+
 def _models(commands: _Commands) -> None:
-    _command(commands, "models", "models", "The models that `--model` takes.")
+    parser = _command(commands, "models", "models", "The models that `--model` takes, or the card of one of them.")
+    parser.add_argument(
+        "name", metavar="NAME", nargs="?", help="print what this model is, what it is for, and its figures"
+    )
+
+
+def _benchmark(commands: _Commands) -> None:
+    about = "Comparisons with other methods, as tables."
+    parser = commands.add_parser("benchmark", help=about, description=about)
+    benchmarks = parser.add_subparsers(required=True, metavar="NAME")
+    _gsmorph(benchmarks)
+
+
+def _gsmorph(benchmarks: _Commands) -> None:
+    about = "GSMorph and what it was compared with, in 2-D, trained on phantoms of the beating heart."
+    parser = _command(benchmarks, "gsmorph", "benchmark_gsmorph", about)
+    parser.add_argument(
+        "--data", metavar="FOLDER", help="cine MRI: ed_es_pairs.csv, images and labels; may be left out"
+    )
+    parser.add_argument("--out", required=True, metavar="DIR", help="a run that is there goes on after its last method")
+    parser.add_argument("--steps", type=int, default=600, metavar="N", help="of each training, default 600")
+    parser.add_argument("--batch", type=int, default=8, metavar="N", help="pairs a step, default 8")
+    parser.add_argument(
+        "--size", type=int, default=64, metavar="N", help="pixels a side, default 64; the paper has 128"
+    )
+    parser.add_argument("--smoothness", choices=("l1", "l2"), default="l1", help="default l1, as the authors' code")
+    parser.add_argument("--ants-python", metavar="PATH", help="a Python that has antspyx, for SyN")
+    _runtime(parser)

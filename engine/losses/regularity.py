@@ -7,9 +7,15 @@ from torch import Tensor
 
 
 def grad_l2(displacement_vox: Tensor) -> Tensor:
-    """Mean over axes of the mean squared forward difference, (B, 3, D, H, W) (VoxelMorph)."""
+    """Mean over axes of the mean squared forward difference, (B, 3, D, H, W) or (B, 2, H, W) (VoxelMorph)."""
     squares = [(torch.diff(displacement_vox, dim=axis) ** 2).mean() for axis in _axes(displacement_vox)]
     return torch.stack(squares).mean()
+
+
+def grad_l1(displacement_vox: Tensor) -> Tensor:
+    """Mean over axes of the mean absolute forward difference, (B, 3, D, H, W) or (B, 2, H, W) (VoxelMorph)."""
+    sizes = [torch.diff(displacement_vox, dim=axis).abs().mean() for axis in _axes(displacement_vox)]
+    return torch.stack(sizes).mean()
 
 
 def fold_penalty(displacement_vox: Tensor, least: float = 0.3) -> Tensor:
@@ -30,4 +36,4 @@ def fold_penalty(displacement_vox: Tensor, least: float = 0.3) -> Tensor:
 
 
 def _axes(displacement_vox: Tensor) -> list[int]:
-    return [axis for axis in (2, 3, 4) if displacement_vox.shape[axis] > 1]
+    return [axis for axis in range(2, displacement_vox.dim()) if displacement_vox.shape[axis] > 1]

@@ -14,7 +14,7 @@ from engine.shapes import Matrix
 
 
 def voxel_grid(shape_zyx: tuple[int, ...], like: Tensor) -> Tensor:
-    """Index of every voxel, (1, 3, D, H, W), components z, y, x."""
+    """Index of every voxel, (1, 3, D, H, W), components z, y, x; of every pixel, (1, 2, H, W), where there is no D."""
     axes = [torch.arange(n, dtype=like.dtype, device=like.device) for n in shape_zyx]
     return torch.stack(torch.meshgrid(*axes, indexing="ij")).unsqueeze(0)
 
@@ -52,7 +52,7 @@ def sample(image: Tensor, index_zyx: Tensor, mode: str = "bilinear", padding: st
 def _grid_sample(image: Tensor, grid: Tensor, mode: str, padding: str) -> Tensor:
     """`grid_sample`; torch shares its CPU work over the batch only, so one large image goes as several slabs."""
     slabs = torch.get_num_threads()
-    axis = next((k for k in (1, 2, 3) if grid.shape[k] % slabs == 0), None)
+    axis = next((k for k in range(1, grid.dim() - 1) if grid.shape[k] % slabs == 0), None)
     if image.device.type != "cpu" or image.shape[0] != 1 or slabs == 1 or axis is None or image.requires_grad:
         return F.grid_sample(image, grid, mode=mode, padding_mode=padding, align_corners=True)
     parts = torch.cat(grid.chunk(slabs, dim=axis))
@@ -62,9 +62,10 @@ def _grid_sample(image: Tensor, grid: Tensor, mode: str, padding: str) -> Tensor
     return torch.cat(out.chunk(slabs), dim=axis + 1)
 
 
-def warp(image: Tensor, displacement_vox: Tensor) -> Tensor:
-    """`image(x + u(x))` on the grid that both share."""
-    return sample(image, voxel_grid(tuple(displacement_vox.shape[2:]), displacement_vox) + displacement_vox)
+def warp(image: Tensor, displacement_vox: Tensor, mode: str = "bilinear", padding: str = "border") -> Tensor:
+    """`image(x + u(x))` on the grid that both share, in two or three dimensions; `padding` border or zeros."""
+    index = voxel_grid(tuple(displacement_vox.shape[2:]), displacement_vox) + displacement_vox
+    return sample(image, index, mode, padding)
 
 
 def mapped_indices(index_zyx: Tensor, index_map: Matrix) -> Tensor:

@@ -12,25 +12,25 @@ from engine.progress import STOP, Job, Progress
 from engine.shapes import HuArray
 
 _HIGHEST = 1.0
-_NORMALISED_PER_HU = 1 / 2000
 
 
 def artefact_bank(
-    images_hu: Sequence[HuArray], spacing_mm: float, count: int, projections: Sequence[int], seed: int
+    images: Sequence[HuArray], spacing_mm: float, count: int, projections: Sequence[int], seed: int
 ) -> Job[NDArray[np.float16]]:
-    """What `count` cone-beam reconstructions added to clean images in turn, (count, D, H, W), normalised values.
+    """What `count` cone-beam reconstructions added to clean images in turn, (count, D, H, W).
 
-    Views are drawn from `projections`; all images are cut to the smallest size among them.
+    Images and artefacts are normalised values, (HU + 1000) / 2000, on an isotropic grid. Views are drawn from
+    `projections`; all images are cut to the smallest size among them.
     """
-    shape = tuple(int(n) for n in np.min([image.shape for image in images_hu], axis=0))
+    shape = tuple(int(n) for n in np.min([image.shape for image in images], axis=0))
     bank = np.zeros((count, *shape), dtype=np.float16)
     with reconstructing() as pool:
         for number in range(count):
             rng = np.random.default_rng([seed, number])
-            clean = _center(images_hu[number % len(images_hu)], shape)
+            clean_hu = _center(images[number % len(images)], shape) * 2000.0 - 1000.0
             views, photons = int(rng.choice(projections)), 10 ** rng.uniform(3.7, 4.9)
-            found = pool.submit(fdk_cone_beam, clean, spacing_mm, rng, views, photons).result()
-            bank[number] = np.clip((found - clean) * _NORMALISED_PER_HU, -_HIGHEST, _HIGHEST)
+            found = pool.submit(fdk_cone_beam, clean_hu, spacing_mm, rng, views, photons).result()
+            bank[number] = np.clip((found - clean_hu) / 2000.0, -_HIGHEST, _HIGHEST)
             if (yield Progress("cone-beam artefacts", number + 1, count)) is STOP:
                 return bank[: number + 1]
     return bank

@@ -37,16 +37,16 @@ _LUNG = (0.03, 0.35)
 class TrainingPair:
     """`fixed(x) = moving(x + u(x))` before corruption. Images (1, D, H, W) normalised, u (3, D, H, W) voxels.
 
-    `weight` (1, D, H, W): how much structure there is to tell where a voxel went, mean 1. The clean images are those
-    before corruption, for a loss to look at.
+    `weight` (1, D, H, W): how much structure there is to tell where a voxel went, mean 1 where the fixed image was
+    seen and zero elsewhere. The clean images are those before corruption, for a loss to look at.
     """
 
     fixed: Tensor
     moving: Tensor
     displacement_vox: Tensor
     weight: Tensor
-    clean_fixed: Tensor | None = None
-    clean_moving: Tensor | None = None
+    clean_fixed: Tensor
+    clean_moving: Tensor
 
 
 def make_pair(
@@ -75,11 +75,13 @@ def make_pair(
     fixed = sample(anatomy, grid + _upscaled(compose(variation, motion), padded_shape)[center])
     remap = _random_contrast(generator)
     fixed, moving = remap(fixed), remap(moving)
+    frame = _frame(shape_zyx, generator)
+    seen = [frame * _frame(shape_zyx, generator) for _ in range(2)]
     return TrainingPair(
-        _corrupted(_other_breath(generator)(fixed), artefacts, generator)[0],
-        _corrupted(_other_breath(generator)(moving), artefacts, generator)[0],
+        (_corrupted(_other_breath(generator)(fixed), artefacts, generator) * seen[0])[0],
+        (_corrupted(_other_breath(generator)(moving), artefacts, generator) * seen[1])[0],
         motion_vox[0].clone(),
-        structure_weight(fixed)[0],
+        (structure_weight(fixed) * seen[0])[0],
         fixed[0],
         moving[0],
     )
@@ -239,6 +241,17 @@ def _random_artefact(artefacts: NDArray[np.float16], shape: tuple[int, ...], gen
     """A crop of one of the reconstructions' artefacts, flipped at random in the axial plane, (1, 1, D, H, W)."""
     chosen = artefacts[int(torch.randint(len(artefacts), (), generator=generator))]
     return _random_crop([chosen.astype(np.float32)], shape, generator)
+
+
+def _frame(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
+    """1 in what a scanner saw, 0 beyond some of the six faces of its field of view, (1, 1, D, H, W)."""
+    seen = torch.ones(1, 1, *shape)
+    for axis, n in enumerate(shape, start=2):
+        for backwards in (False, True):
+            if torch.rand((), generator=generator) < 0.2:
+                depth = int(torch.randint(1, max(2, n // 6), (), generator=generator))
+                seen.narrow(axis, n - depth if backwards else 0, depth).zero_()
+    return seen
 
 
 def _truncated(image: Tensor, generator: torch.Generator) -> Tensor:

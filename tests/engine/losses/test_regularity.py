@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from engine.losses.regularity import fold_penalty, grad_l2
+from engine.losses.regularity import fold_penalty, grad_l1, grad_l2
 
 
 def _along(axis: int, slope: float, component: int, shape: tuple[int, int, int] = (4, 5, 6)) -> Tensor:
@@ -26,6 +26,21 @@ def test_roughness_of_a_step() -> None:
     step[0, 2, 0, 0, 2:] = 2.0
 
     assert grad_l2(step).item() == pytest.approx(4 / 9)
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_roughness_is_the_mean_size_of_the_slopes(axis: int) -> None:
+    """One of three components has slope −0.6 along one of three axes: 0.6 / 3 / 3."""
+    assert grad_l1(_along(axis, -0.6, component=2)).item() == pytest.approx(0.6 / 9, rel=1e-5)
+
+
+def test_roughness_in_two_dimensions() -> None:
+    """Component col rises by 2 along the rows: mean 2 (squared 4) over two components and two axes."""
+    field = torch.zeros(1, 2, 3, 4)
+    field[0, 1] = 2.0 * torch.arange(3.0).view(3, 1)
+
+    assert grad_l1(field).item() == pytest.approx(0.5)
+    assert grad_l2(field).item() == pytest.approx(1.0)
 
 
 def test_a_shift_is_smooth() -> None:

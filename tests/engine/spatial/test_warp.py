@@ -160,3 +160,17 @@ def test_an_index_map_acts_on_x_y_z() -> None:
     mapped = mapped_indices(torch.tensor([1.0, 2.0, 3.0]).view(1, 3, 1, 1, 1), matrix)
 
     assert mapped.flatten().tolist() == [2.5, 2.0, 16.0]
+
+
+@pytest.mark.parametrize("shape", [(6, 9), (7, 9)])
+def test_a_warp_in_two_dimensions(shape: tuple[int, int], two_threads: None) -> None:
+    """Row +2, col −1: out[r, c] = image[r + 2, c − 1]; edge values or zeros come in from outside."""
+    image = _random(1, 1, *shape)
+    displacement = torch.tensor([2.0, -1.0]).view(1, 2, 1, 1).expand(1, 2, *shape)
+
+    edge, zeros = (warp(image, displacement, padding=padding)[0, 0] for padding in ("border", "zeros"))
+
+    torch.testing.assert_close(edge[:-2, 1:], image[0, 0, 2:, :-1], rtol=0, atol=1e-5)
+    torch.testing.assert_close(edge[-1, 1:], image[0, 0, -1, :-1], rtol=0, atol=1e-5)
+    assert not zeros[-2:].any()
+    assert not zeros[:, 0].any()

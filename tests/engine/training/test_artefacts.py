@@ -17,7 +17,7 @@ def _brighter(hu, spacing_mm, rng, projections, photons):
 def test_a_bank_holds_what_was_added_to_images_cut_to_one_size(monkeypatch):
     monkeypatch.setattr(artefacts, "fdk_cone_beam", _brighter)
     monkeypatch.setattr(artefacts, "reconstructing", lambda: ThreadPoolExecutor(1))
-    images = [np.zeros((6, 8, 10), np.float32), np.full((8, 7, 12), 50, np.float32)]
+    images = [np.full((6, 8, 10), 0.5, np.float32), np.full((8, 7, 12), 0.6, np.float32)]
     bank = finish(artefact_bank(images, 2.7, 3, (40,), seed=1))
     again = finish(artefact_bank(images, 2.7, 3, (40,), seed=1))
     assert (bank.shape, bank.dtype) == ((3, 6, 7, 10), np.float16)
