@@ -56,6 +56,8 @@ def rmse_hu(fixed: HuArray, warped: HuArray, mask: MaskArray) -> float:
 
 def field_figures(displacement_vox: DisplacementArray, mask: MaskArray) -> FieldFigures:
     """Figures of u over the voxels of `mask` (Z, Y, X); the last voxel of each axis has no forward difference."""
+    if not displacement_vox.any():
+        return FieldFigures(0.0, 1.0, 0.0, 0.0)
     inner = mask[:-1, :-1, :-1]
     determinant = jacobian_determinant(displacement_vox)[inner]
     if determinant.size == 0:

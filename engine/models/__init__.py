@@ -15,7 +15,7 @@ from engine.errors import InputError
 from engine.models.domain import Domain
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
     from engine.volume import Volume
 
@@ -36,6 +36,12 @@ class Model:
     domain: Domain | None = None
     """What its weights were trained on; none where nothing was."""
     learned: bool = True
+
+
+def _guided_pyramid() -> nn.Module:
+    from engine.models.pyramid import MatchingPyramid
+
+    return MatchingPyramid(channels=(16, 32), radii=(1, 2), guided=True)
 
 
 def _pyramid() -> nn.Module:
@@ -73,11 +79,16 @@ _CHESTS = Domain(
 
 MODELS: dict[str, Model] = {
     "general": Model(
-        "coarse-to-fine matching network, thorax CT and cone-beam CT", _pyramid, "general.safetensors", 2.7, _CHESTS
+        "convex optimisation refined by a matching network, thorax CT and cone-beam CT",
+        _guided_pyramid,
+        "general.safetensors",
+        2.7,
+        _CHESTS,
     ),
     "convex": Model(
         "discrete convex optimisation, needs no training: any anatomy, any contrast", _convex, None, 2.7, learned=False
     ),
+    "pyramid": Model("coarse-to-fine matching network without a first guess; train it first", _pyramid, None, 2.7),
     "unet-stable": Model(
         "U-Net of Bai et al. 2022 with a head that starts at zero; train it first", _stable_unet, None, 2.7
     ),
@@ -104,6 +115,13 @@ def find_model(name: str) -> tuple[Model, Path | None]:
     if file:
         return row, Path(file)
     return row, path(row.weights) if row.weights else None
+
+
+def first_guess(network: nn.Module, moving: Tensor, fixed: Tensor) -> tuple[Tensor, ...]:
+    """What comes after the images in `network(moving, fixed, …)`, for one who asks for the same pair more than once."""
+    from engine.models.pyramid import MatchingPyramid
+
+    return (network.first_guess(moving, fixed),) if isinstance(network, MatchingPyramid) else ()
 
 
 def load_network(name: str) -> nn.Module:

@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from engine.models.pyramid import upsampled
+from engine.spatial.resample import upsampled
 from engine.spatial.self_similarity import box_sum, mind_ssc
 from engine.spatial.warp import compose, warp
 

@@ -2,65 +2,100 @@
 
 From the coarsest level on, the moving features are warped by the displacement found so far, correlated with the fixed
 features over a small neighborhood, and a few convolutions turn correlation, displacement and fixed features into the
-residual displacement.
+residual displacement (Sun et al. 2018, PWC-Net, in three dimensions). A guided network leaves the large motion to
+coupled convex optimisation, which needs no training and which training on few images does not beat, and learns what
+is left of it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from itertools import product
+from collections.abc import Iterator, Sequence
+from itertools import pairwise, product
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from engine.models.convex import ConvexRegistration
 from engine.models.fast_conv import FastConv3d
-from engine.spatial.resample import gaussian
+from engine.spatial.resample import gaussian, upsampled
 from engine.spatial.warp import warp
 
-ENCODER_CHANNELS = (16, 32, 32, 32)
-CORRELATION_RADII = (1, 2, 2, 2)
-"""Finest level first, in voxels of that level."""
-
 _FINAL_SIGMA_VOX = 1.0
-"""Of the half-size grid; lowers the target error on phantoms by a few percent and takes most folds away."""
+"""Of what was learned, on the half-size grid: the finest level is rough for itself."""
 
 
 class MatchingPyramid(nn.Module):
-    """`forward(moving, fixed)`: normalised images (B, 1, D, H, W), sizes multiples of 16, to displacement (voxels)."""
+    """`forward(moving, fixed)`: normalised images (B, 1, D, H, W), sizes multiples of 16, to displacement (voxels).
 
-    def __init__(self, width: int = 32) -> None:
+    `channels`, `radii`: of the encoder's levels, half size first, and of the search there in voxels of that level.
+    """
+
+    def __init__(
+        self,
+        channels: Sequence[int] = (16, 32, 32, 32),
+        radii: Sequence[int] = (1, 2, 2, 2),
+        width: int = 32,
+        guided: bool = False,
+    ) -> None:
         super().__init__()
-        inputs = (1, *ENCODER_CHANNELS[:-1])
-        self.encoder = nn.ModuleList(_encoder_level(i, o) for i, o in zip(inputs, ENCODER_CHANNELS, strict=True))
+        self._radii, self._guided = tuple(radii), guided
+        self.encoder = nn.ModuleList(_encoder_level(i, o) for i, o in zip((1, *channels[:-1]), channels, strict=True))
+        contexts = [width] * (len(channels) - 1) + [0]
         self.estimators = nn.ModuleList(
-            _estimator((2 * radius + 1) ** 3 + channels + 6, width)
-            for radius, channels in zip(CORRELATION_RADII, ENCODER_CHANNELS, strict=True)
+            _Estimator((2 * radius + 1) ** 3 + features + 6 + context, width)
+            for radius, features, context in zip(radii, channels, contexts, strict=True)
         )
-        self.sharpness = nn.Parameter(torch.full((len(ENCODER_CHANNELS),), 10.0))
+        self.sharpness = nn.Parameter(torch.full((len(channels),), 10.0))
+        self.share = nn.Parameter(torch.full((len(channels),), 0.0 if guided else 1.0))
         self.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
 
-    def forward(self, moving: Tensor, fixed: Tensor) -> Tensor:
-        """Displacement (B, 3, D, H, W) in voxels of the input grid; smoothed, the last level being rough for itself."""
-        return upsampled(gaussian(self.levels(moving, fixed)[-1], [_FINAL_SIGMA_VOX] * 3))
+    def forward(self, moving: Tensor, fixed: Tensor, guess: Tensor | None = None) -> Tensor:
+        """Displacement (B, 3, D, H, W) in voxels of the input grid.
 
-    def levels(self, moving: Tensor, fixed: Tensor) -> list[Tensor]:
+        `guess`: what `first_guess` said of the pair, for one who asks more than once.
+        """
+        guess = self.first_guess(moving, fixed) if guess is None else guess
+        change = self.levels(moving, fixed, guess)[-1] - _halved(guess)
+        return guess + upsampled(gaussian(change, [_FINAL_SIGMA_VOX] * 3))
+
+    @torch.no_grad()
+    def first_guess(self, moving: Tensor, fixed: Tensor) -> Tensor:
+        """Where the search begins: a displacement (B, 3, D, H, W) in voxels. Nothing in it is learned."""
+        if self._guided:
+            with torch.autocast(moving.device.type, enabled=False):
+                guess: Tensor = ConvexRegistration()(moving, fixed)
+            return guess
+        return moving.new_zeros((len(moving), 3, *moving.shape[2:]))
+
+    def levels(self, moving: Tensor, fixed: Tensor, guess: Tensor | None = None) -> list[Tensor]:
         """Displacements of all levels, coarsest first, the last at half size; each in voxels of its own grid."""
         features = self._features(torch.cat([moving, fixed]))
-        count = moving.shape[0]
-        displacement = features[-1].new_zeros((count, 3, *features[-1].shape[2:]))
+        guesses = [_halved(self.first_guess(moving, fixed) if guess is None else guess)]
+        for _ in features[1:]:
+            guesses.append(_halved(guesses[-1]))
         found: list[Tensor] = []
+        change, context = torch.zeros_like(guesses[-1]), None
         for level in reversed(range(len(features))):
             if found:
-                displacement = upsampled(displacement)
-            from_moving, from_fixed = features[level][:count], features[level][count:]
-            matches = correlation(warp(from_moving, displacement), from_fixed, CORRELATION_RADII[level])
-            guess = expected_offset(matches, self.sharpness[level], CORRELATION_RADII[level])
-            correction = self.estimators[level](torch.cat([matches, guess, displacement, from_fixed], dim=1))
-            displacement = displacement + guess + correction
+                change = upsampled(found[-1] - guesses[level + 1])
+            displacement, context = self._refined(level, features[level], guesses[level] + change, context)
             found.append(displacement)
         return found
+
+    def _refined(
+        self, level: int, features: Tensor, displacement: Tensor, context: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """The displacement of a level after its search, and what the estimator knows of the place."""
+        from_moving, from_fixed = features.chunk(2)
+        matches = correlation(warp(from_moving, displacement), from_fixed, self._radii[level])
+        offset = expected_offset(matches, self.sharpness[level], self._radii[level])
+        inputs = [matches, offset, displacement, from_fixed]
+        if context is not None:
+            inputs.append(F.interpolate(context.float(), scale_factor=2.0, mode="trilinear"))
+        correction, context = self.estimators[level](torch.cat(inputs, dim=1))
+        return displacement + self.share[level] * offset + correction.float(), context
 
     def _features(self, images: Tensor) -> list[Tensor]:
         features: list[Tensor] = []
@@ -69,6 +104,11 @@ class MatchingPyramid(nn.Module):
             current = level(current)
             features.append(current.float())  # positions and matches need more digits than autocast leaves
         return features
+
+
+def _halved(displacement_vox: Tensor) -> Tensor:
+    """The same motion on a grid of half the size."""
+    return 0.5 * F.avg_pool3d(displacement_vox, 2)
 
 
 def correlation(moving: Tensor, fixed: Tensor, radius: int) -> Tensor:
@@ -123,11 +163,6 @@ def _windows(shape: torch.Size, radius: int) -> Iterator[tuple[slice, ...]]:
         yield (slice(None), slice(None), *spatial)
 
 
-def upsampled(displacement_vox: Tensor) -> Tensor:
-    """Twice the size, cell centers kept, and twice the voxel count for the same motion."""
-    return 2.0 * F.interpolate(displacement_vox, scale_factor=2.0, mode="trilinear", align_corners=False)
-
-
 def _encoder_level(inputs: int, outputs: int) -> nn.Module:
     return nn.Sequential(
         FastConv3d(inputs, outputs, 3, stride=2, padding=1),
@@ -139,16 +174,20 @@ def _encoder_level(inputs: int, outputs: int) -> nn.Module:
     )
 
 
-def _estimator(inputs: int, width: int) -> nn.Module:
-    last = FastConv3d(width, 3, 3, padding=1)
-    nn.init.normal_(last.weight, std=1e-3)
-    nn.init.zeros_(last.bias if last.bias is not None else torch.zeros(0))
-    return nn.Sequential(
-        FastConv3d(inputs, width, 3, padding=1),
-        nn.LeakyReLU(0.1),
-        FastConv3d(width, width, 3, padding=1),
-        nn.LeakyReLU(0.1),
-        FastConv3d(width, width, 3, padding=1),
-        nn.LeakyReLU(0.1),
-        last,
-    )
+class _Estimator(nn.Module):
+    """From what was seen at a place to the correction of its displacement, and to features for the next level."""
+
+    def __init__(self, inputs: int, width: int) -> None:
+        super().__init__()
+        sizes = (inputs, width, width, width)
+        self.body = nn.Sequential(
+            *(layer for i, o in pairwise(sizes) for layer in (FastConv3d(i, o, 3, padding=1), nn.LeakyReLU(0.1)))
+        )
+        self.last = FastConv3d(width, 3, 3, padding=1)
+        nn.init.normal_(self.last.weight, std=1e-3)
+        assert self.last.bias is not None
+        nn.init.zeros_(self.last.bias)
+
+    def forward(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
+        context: Tensor = self.body(inputs)
+        return self.last(context), context

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import nn
 
 from engine.errors import InputError
@@ -14,7 +14,8 @@ from engine.errors import InputError
 def save_weights(network: nn.Module, path: Path) -> None:
     """Write the weights; the file appears whole."""
     temporary = path.with_suffix(".partial")
-    save_file({name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}, temporary)
+    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
+    temporary.write_bytes(save(weights))  # `save_file` makes a file that only its owner may read
     temporary.replace(path)
 
 

@@ -23,7 +23,8 @@ from engine.shapes import DisplacementArray
 from engine.spatial.resample import as_tensor, resampled, resized_displacement
 from engine.volume import Volume, hu_from_normalized_rmse
 
-FIELD_SMOOTHNESS = 0.4
+_FIELD_SMOOTHNESS = 1.2
+"""λ of the roughness: from 0.4 to 2 a CT pair is registered alike; under cone-beam streaks 0.4 follows the streaks."""
 
 WORKING_SPACING_MM = 3.0
 """Of the fine level; the coarse one is twice that. Images that are coarser themselves are not refined."""
@@ -71,7 +72,7 @@ def _by_field(
 ) -> Job[Refined]:
     """Optimise the displacement itself, coarse to fine; what is kept is the best state at the finest level reached."""
     coarse = round(settings.iterations * _COARSE_SHARE)
-    smoothness = FIELD_SMOOTHNESS if settings.smoothness is None else settings.smoothness
+    smoothness = _FIELD_SMOOTHNESS if settings.smoothness is None else settings.smoothness
     found: Tensor | None = None
     geometry: Geometry | None = None
     before = 0

@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from engine.models import first_guess
+
 _FIELD_LEARNING_RATE = 0.3
 _NETWORK_LEARNING_RATE = 3e-4
 
@@ -73,12 +75,13 @@ class NetworkChange:
         self, network: nn.Module, moving: Tensor, fixed: Tensor, cut: Callable[[Tensor], Tensor] | None = None
     ) -> None:
         """`cut`: takes the padding off again where the images were padded."""
-        self._network, self._moving, self._fixed, self._cut = network, moving, fixed, cut
-        self._at_start = network(moving, fixed).detach()
+        self._network, self._cut = network, cut
+        self._inputs = (moving, fixed, *first_guess(network, moving, fixed))
+        self._at_start = network(*self._inputs).detach()
 
     def parameters(self) -> list[Tensor]:
         return list(self._network.parameters())
 
     def residual(self) -> Tensor:
-        change: Tensor = self._network(self._moving, self._fixed) - self._at_start
+        change: Tensor = self._network(*self._inputs) - self._at_start
         return change if self._cut is None else self._cut(change)

@@ -21,7 +21,7 @@ from engine.optimize.collar import COLLAR_VOX, collared, window, working_crop
 from engine.optimize.commit import Share, certify, commit
 from engine.optimize.descent import Outcome, Problem, descend
 from engine.optimize.general import case_network, network_pair
-from engine.optimize.iso import FIELD_SMOOTHNESS, on_grid, whole_preview, working_spacing_mm
+from engine.optimize.iso import on_grid, whole_preview, working_spacing_mm
 from engine.optimize.pair_grid import PairGrid, at_spacing, on_crop
 from engine.optimize.parametrize import ControlGrid, NetworkChange, Parametrization
 from engine.progress import Job, Preview
@@ -34,6 +34,9 @@ from engine.volume import Volume, hu_from_normalized_rmse
 
 _NETWORK_LEAST = 48
 _CONTROL_STRIDES = (4, 2)
+_FIELD_SMOOTHNESS = 0.4
+"""λ of the roughness: a region that was drawn may fit more closely than a whole image."""
+
 _REACH_VOX = 16
 """How far beyond the crop the present field is read."""
 
@@ -214,7 +217,7 @@ class _Padded:
 
 def _crop_by_field(crop: _Crop, settings: RegionalSettings, preview: bool) -> Job[Outcome]:
     """Control points on every 4th, then on every 2nd voxel."""
-    smoothness = FIELD_SMOOTHNESS if settings.smoothness is None else settings.smoothness
+    smoothness = _FIELD_SMOOTHNESS if settings.smoothness is None else settings.smoothness
     problem = _crop_problem(crop, settings, smoothness, 2, preview)
     coarse, fine = _halves(settings.iterations)
     control = ControlGrid(crop.crop.shape_zyx, _CONTROL_STRIDES[0], crop.device)
@@ -243,7 +246,7 @@ def _by_image(
     else:
         grid, step = at_spacing(fixed, moving, start.rigid, working_spacing_mm(fixed), device), 2
         what = ControlGrid(grid.geometry.shape_zyx, step, device)
-        smoothness = FIELD_SMOOTHNESS if smoothness is None else smoothness
+        smoothness = _FIELD_SMOOTHNESS if smoothness is None else smoothness
     base = on_grid(start, grid.geometry, device)
     in_box, seen = grid.holding(settings.box, fixed.geometry), grid.mask(base)
     problem = Problem(

@@ -67,6 +67,11 @@ def resized_displacement(displacement_vox: Tensor, source: Geometry, target: Geo
     return torch.einsum("ij,bjdhw->bidhw", axes, values)
 
 
+def upsampled(displacement_vox: Tensor) -> Tensor:
+    """Twice the size, cell centers kept, and twice the voxel count for the same motion."""
+    return 2.0 * F.interpolate(displacement_vox, scale_factor=2.0, mode="trilinear", align_corners=False)
+
+
 def as_tensor(array: HuArray | DisplacementArray, device: torch.device | str = "cpu") -> Tensor:
     """(Z, Y, X) or (3, Z, Y, X) as a tensor (1, C, D, H, W), never sharing memory with a read-only array."""
     tensor = torch.tensor(np.ascontiguousarray(array), device=device)

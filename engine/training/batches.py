@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
+from engine.models import find_model, first_guess
 from engine.shapes import HuArray, MaskArray
 from engine.training.archive import RealPair, WorkingImage, make_real_pair
 from engine.training.pairs import TrainingPair, make_pair, structure_weight
@@ -59,7 +60,8 @@ class Batch:
     """Images (B, 1, D, H, W), normalised; the network sees `fixed` and `moving`, the loss the clean ones.
 
     `fixed_seen`, `moving_seen`: 1 where a scanner saw something. `weight` (B, 1, D, H, W): how much a voxel counts.
-    `displacement_vox` (B, 3, D, H, W): the field from fixed to moving, where it is known.
+    `displacement_vox` (B, 3, D, H, W): the field from fixed to moving, where it is known. `guess`: of the same shape,
+    where the network begins its search, for one that begins somewhere.
     """
 
     fixed: Tensor
@@ -70,6 +72,7 @@ class Batch:
     moving_seen: Tensor
     weight: Tensor
     displacement_vox: Tensor | None
+    guess: Tensor | None = None
 
     def to(self, device: str) -> Batch:
         """The same on another device."""
@@ -115,6 +118,7 @@ def batches(
 class _Batches(Dataset[Batch]):
     def __init__(self, data: TrainingData, settings: TrainingSettings, first: int, rank: int, size: int) -> None:
         self._data, self._settings, self._first, self._rank, self._size = data, settings, first, rank, size
+        self._network = find_model(settings.model)[0].build()
 
     def __len__(self) -> int:
         return max(0, self._settings.steps - self._first)
@@ -123,13 +127,21 @@ class _Batches(Dataset[Batch]):
         settings, step = self._settings, self._first + item
         start = (step * self._size + self._rank) * settings.batch
         indices = range(start, start + settings.batch)
+        crop_zyx, seed = settings.crop_zyx, settings.seed
         if self._is_real(step):
-            return real_batch([make_real_pair(self._data.groups, settings.crop_zyx, settings.seed, i) for i in indices])
-        return synthetic_batch([_synthetic_pair(self._data, settings.crop_zyx, settings.seed, i) for i in indices])
+            batch = real_batch([make_real_pair(self._data.groups, crop_zyx, seed, i) for i in indices])
+        else:
+            batch = synthetic_batch([_synthetic_pair(self._data, crop_zyx, seed, i) for i in indices])
+        return with_guess(batch, self._network)
 
     def _is_real(self, step: int) -> bool:
         """Every other step where there are real pairs; only a similarity can learn from them."""
         return bool(self._data.groups) and self._settings.supervision != "field" and step % 2 == 1
+
+
+def with_guess(batch: Batch, network: nn.Module) -> Batch:
+    """The batch with the network's first guess, which takes longer than the rest of a step and needs no weights."""
+    return replace(batch, guess=next(iter(first_guess(network, batch.moving, batch.fixed)), None))
 
 
 def validation_batch(data: TrainingData, settings: TrainingSettings, index: int) -> Batch:

@@ -12,7 +12,7 @@ from pickle import UnpicklingError
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from engine.errors import InputError
@@ -116,7 +116,7 @@ def write_run(run: Run, origin: Origin, folder: Path) -> None:
 def write_results(run: Run, folder: Path) -> None:
     """Write the weights, the rows and the curves."""
     with _durable_file(folder / WEIGHTS) as temporary:
-        save_file(run.weights(), temporary)
+        temporary.write_bytes(save(run.weights()))
     write_rows(run.rows, folder / "progress.csv")
     write_curves(run.rows, folder / "curves.png")
 

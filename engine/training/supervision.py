@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from engine.losses.regularity import grad_l2
 from engine.losses.similarity import lncc
-from engine.models.pyramid import MatchingPyramid, upsampled
+from engine.models.pyramid import MatchingPyramid
+from engine.spatial.resample import upsampled
 from engine.spatial.warp import sample, voxel_grid
 from engine.training.batches import Batch
 from engine.training.settings import TrainingSettings
@@ -34,9 +35,10 @@ class Prediction:
 
 def predicted(network: nn.Module, batch: Batch, precision: str = "fp32") -> Prediction:
     """What a network says, in float32 whatever its own precision: with all levels where it has several."""
+    inputs = (batch.moving, batch.fixed) if batch.guess is None else (batch.moving, batch.fixed, batch.guess)
     with torch.autocast(batch.fixed.device.type, torch.bfloat16, enabled=precision == "bf16"):
         if isinstance(network, MatchingPyramid):
-            levels = network.levels(batch.moving, batch.fixed)[::-1]
+            levels = network.levels(*inputs)[::-1]
         else:
             levels = [network(batch.moving, batch.fixed)]
     levels = [level.float() for level in levels]

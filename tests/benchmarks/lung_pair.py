@@ -42,7 +42,8 @@ def main() -> None:
 
 
 def lung_files(data: Path) -> PairFiles:
-    """The pair in the folder that the elastix project published."""
+    """The pair in the folder that the elastix project published; whole paths, since methods run in other folders."""
+    data = data.resolve()
     return PairFiles(
         data / "3DCT_lung_baseline.mha",
         data / "3DCT_lung_followup.mha",

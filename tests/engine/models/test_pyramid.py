@@ -7,8 +7,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from engine.models.pyramid import MatchingPyramid, correlation, expected_offset, upsampled
-from engine.spatial.resample import gaussian
+from engine.models.convex import ConvexRegistration
+from engine.models.pyramid import MatchingPyramid, correlation, expected_offset
+from engine.spatial.resample import gaussian, upsampled
 from engine.spatial.warp import voxel_grid
 
 OFFSETS = list(product((-1, 0, 1), repeat=3))
@@ -72,18 +73,26 @@ def test_no_match_at_all_means_no_offset() -> None:
     assert expected_offset(torch.zeros(1, 27, 2, 2, 2), torch.tensor(10.0), 1).abs().max() < 1e-6
 
 
-def test_the_number_of_parameters() -> None:
-    """Channels 16, 32, 32, 32; correlation of 27, 125, 125, 125 offsets; three convolutions 32 wide and one of 3.
+@pytest.mark.parametrize(
+    ("network", "levels"),
+    [
+        (MatchingPyramid(), ((27, 16, 32), (125, 32, 32), (125, 32, 32), (125, 32, 0))),
+        (MatchingPyramid((16, 32), (1, 2), guided=True), ((27, 16, 32), (125, 32, 0))),
+    ],
+)
+def test_the_number_of_parameters(network: MatchingPyramid, levels) -> None:
+    """A level's offsets, channels and context from the level below; three convolutions 32 wide and one of 3.
 
-    The encoder: i → o and o → o. An estimator reads correlation, features, guess and displacement (6).
+    The encoder: i → o and o → o. An estimator reads all of that, guess and displacement (6). Two scalars a level.
     """
-    encoder = sum((27 * i + 1) * o + (27 * o + 1) * o for i, o in ((1, 16), (16, 32), (32, 32), (32, 32)))
+    channels = [features for _, features, _ in levels]
+    encoder = sum((27 * i + 1) * o + (27 * o + 1) * o for i, o in zip([1, *channels], channels, strict=False))
     estimators = sum(
-        (27 * (offsets + channels + 6) + 1) * 32 + 2 * (27 * 32 + 1) * 32 + (27 * 32 + 1) * 3
-        for offsets, channels in ((27, 16), (125, 32), (125, 32), (125, 32))
+        (27 * (offsets + features + 6 + context) + 1) * 32 + 2 * (27 * 32 + 1) * 32 + (27 * 32 + 1) * 3
+        for offsets, features, context in levels
     )
 
-    assert sum(parameter.numel() for parameter in MatchingPyramid().parameters()) == encoder + estimators + 4
+    assert sum(parameter.numel() for parameter in network.parameters()) == encoder + estimators + 2 * len(levels)
 
 
 def test_the_displacement_has_the_size_of_the_images_and_every_level_half_the_next() -> None:
@@ -138,3 +147,20 @@ def test_upsampling_doubles_size_and_motion_and_keeps_places() -> None:
     assert fine.shape == (1, 3, 6, 8, 10)
     place = (voxel_grid((6, 8, 10), coarse)[0, 2] - 0.5) / 2
     torch.testing.assert_close(fine[0, 1, ..., 1:-1], (2 * (0.25 * place + 1.0))[..., 1:-1], atol=1e-5, rtol=0)
+
+
+def test_a_guided_network_begins_as_the_convex_optimisation_that_guides_it() -> None:
+    """Estimators nearly zero and no share of the matches: what it adds at first is less than a tenth of a voxel."""
+    torch.manual_seed(0)
+    network = MatchingPyramid((16, 32), (1, 2), guided=True).eval()
+    texture = F.interpolate(_features(1, 1, 14, 14, 16), scale_factor=4.0, mode="trilinear")
+    moving, fixed = texture[..., :48, :48, :48], texture[..., :48, :48, 4:52]
+
+    with torch.no_grad():
+        guess = network.first_guess(moving, fixed)
+        displacement, again = network(moving, fixed), network(moving, fixed, guess)
+
+    torch.testing.assert_close(guess, ConvexRegistration()(moving, fixed))
+    torch.testing.assert_close(displacement, guess, atol=0.1, rtol=0)
+    torch.testing.assert_close(again, displacement)
+    assert guess[0, 2, 16:-16, 16:-16, 16:-16].median().item() == pytest.approx(4.0, abs=0.5)
