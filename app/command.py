@@ -18,7 +18,7 @@ def main() -> int:
         return open_window()
     if arguments[0] == "demo" and "--headless" not in arguments and has_display():
         return _demo_in_window(arguments)
-    _leave(cli.main(arguments))
+    return _leave(cli.main(arguments))
 
 
 def _leave(status: int) -> NoReturn:
