@@ -26,7 +26,7 @@ from engine.worst_region import worst_box
 DEFAULT_FOLDER = "regard-demo"
 _BOX_ZYX = (40, 48, 48)
 _SKIN_VOX = 12
-_ISO_ITERATIONS = 20
+_ISO_ITERATIONS = 100
 _RSO_ITERATIONS = 100
 
 
