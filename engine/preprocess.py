@@ -93,6 +93,7 @@ def body_mask(volume: Volume) -> MaskArray:
 
 
 _BODIES: WeakKeyDictionary[Volume, MaskArray] = WeakKeyDictionary()
+_EXTENTS: WeakKeyDictionary[Volume, Box | None] = WeakKeyDictionary()
 
 
 def body_of(volume: Volume) -> MaskArray:
@@ -104,15 +105,25 @@ def body_of(volume: Volume) -> MaskArray:
 
 def body_box(volume: Volume, margin_mm: float = 15.0) -> Box:
     """The smallest box that holds the patient and a margin, inside the image; the whole image where there is none."""
-    body, shape = body_of(volume), volume.geometry.shape_zyx
-    if not body.any():
+    if volume not in _EXTENTS:
+        _EXTENTS[volume] = _extent(body_of(volume))
+    held, shape = _EXTENTS[volume], volume.geometry.shape_zyx
+    if held is None:
         return Box.whole(shape)
     limits = []
-    for axis, (n, spacing_mm) in enumerate(zip(shape, volume.geometry.spacing_zyx_mm, strict=True)):
-        held = np.flatnonzero(body.any(axis=tuple(k for k in range(3) if k != axis)))
+    for (start, stop), n, spacing_mm in zip(held.ranges_zyx, shape, volume.geometry.spacing_zyx_mm, strict=True):
         margin = int(np.ceil(margin_mm / spacing_mm))
-        limits.append((max(0, int(held[0]) - margin), min(n, int(held[-1]) + 1 + margin)))
+        limits.append((max(0, start - margin), min(n, stop + margin)))
     (z0, z1), (y0, y1), (x0, x1) = limits
+    return Box(x0, x1, y0, y1, z0, z1)
+
+
+def _extent(mask: MaskArray) -> Box | None:
+    """The smallest box that holds a mask, or none where it is empty."""
+    if not mask.any():
+        return None
+    held = [np.flatnonzero(mask.any(axis=tuple(k for k in range(3) if k != axis))) for axis in range(3)]
+    (z0, z1), (y0, y1), (x0, x1) = [(int(found[0]), int(found[-1]) + 1) for found in held]
     return Box(x0, x1, y0, y1, z0, z1)
 
 

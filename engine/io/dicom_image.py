@@ -111,7 +111,7 @@ def _holds_its_pixels(path: Path, reader: sitk.ImageFileReader) -> bool:
     length = byte_count.to_bytes(4, "little")
     if head in (_PIXEL_TAG + b"OW\0\0" + length, _PIXEL_TAG + b"OB\0\0" + length) or head[4:] == _PIXEL_TAG + length:
         return True
-    dataset = _tolerantly_read(path, "PixelData")
+    dataset = tolerantly_read(path, "PixelData")
     if dataset is None or dataset.file_meta.TransferSyntaxUID.is_compressed:
         return True
     return bool(len(dataset.PixelData) >= byte_count)
@@ -123,11 +123,11 @@ def _is_customary_extra(path: Path) -> bool:
 
 def _is_object_without_image(path: Path) -> bool:
     """Whether a file is a DICOM object that has no pixels by design, such as a structure set or a plan."""
-    dataset = _tolerantly_read(path, "SOPClassUID", "Rows")
+    dataset = tolerantly_read(path, "SOPClassUID", "Rows")
     return dataset is not None and "SOPClassUID" in dataset and "Rows" not in dataset
 
 
-def _tolerantly_read(path: Path, *names: str) -> Dataset | None:
+def tolerantly_read(path: Path, *names: str) -> Dataset | None:
     """The named elements by pydicom, or none where it cannot read the file either."""
     import pydicom
     from pydicom.errors import InvalidDicomError

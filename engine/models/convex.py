@@ -16,8 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from engine.spatial.resample import upsampled
-from engine.spatial.self_similarity import box_sum, mind_ssc
+from engine.spatial.resample import mean_of_neighbors, upsampled
+from engine.spatial.self_similarity import mind_ssc
 from engine.spatial.warp import compose, warp
 
 LEVELS = ((4, 4), (2, 2), (1, 1))
@@ -124,7 +124,7 @@ def coupled_convex(cost: Tensor, radius: int) -> Tensor:
         chosen = _cheapest(cost.flatten(1), offsets, displacement.reshape(3, -1), coupling)
         displacement = offsets[:, chosen].view_as(displacement)
         for _ in range(_SMOOTHINGS):
-            displacement = _mean_of_neighbors(displacement)
+            displacement = mean_of_neighbors(displacement)
     return displacement
 
 
@@ -150,11 +150,6 @@ def _cheapest(cost: Tensor, offsets: Tensor, displacement: Tensor, coupling: flo
 def _chunks(cost: Tensor, displacement: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
     width = max(1, _VALUES_AT_ONCE // len(cost))
     return zip(cost.split(width, dim=1), displacement.split(width, dim=1), strict=True)
-
-
-def _mean_of_neighbors(displacement: Tensor) -> Tensor:
-    """Mean over 3³ cells, edge values repeated outside."""
-    return box_sum(F.pad(displacement, (1,) * 6, mode="replicate"), 3)[..., 1:-1, 1:-1, 1:-1] / 27.0
 
 
 def _inverse_consistent(forward: Tensor, backward: Tensor) -> Tensor:

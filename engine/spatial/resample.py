@@ -67,6 +67,15 @@ def resized_displacement(displacement_vox: Tensor, source: Geometry, target: Geo
     return torch.einsum("ij,bjdhw->bidhw", axes, values)
 
 
+def mean_of_neighbors(values: Tensor) -> Tensor:
+    """Mean over 3³ cells, edge values repeated outside; on the CPU several times faster than `avg_pool3d`."""
+    padded = F.pad(values, (1,) * 6, mode="replicate")
+    for axis in (2, 3, 4):
+        n = padded.shape[axis] - 2
+        padded = padded.narrow(axis, 0, n) + padded.narrow(axis, 1, n) + padded.narrow(axis, 2, n)
+    return padded / 27.0
+
+
 def upsampled(displacement_vox: Tensor) -> Tensor:
     """Twice the size, cell centers kept, and twice the voxel count for the same motion."""
     return 2.0 * F.interpolate(displacement_vox, scale_factor=2.0, mode="trilinear", align_corners=False)

@@ -7,12 +7,11 @@ memory, and is told and written nowhere.
 from __future__ import annotations
 
 import os
-import warnings
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -20,15 +19,13 @@ from torch import Tensor
 
 from engine.errors import InputError
 from engine.geometry import Geometry
+from engine.io.dicom_image import tolerantly_read
 from engine.io.images import SUFFIXES, read_volume
 from engine.progress import Job, Progress
 from engine.shapes import HuArray, MaskArray
 from engine.spatial.resample import as_tensor, index_map, resampled
 from engine.spatial.warp import mapped_indices, sample, voxel_grid
 from engine.volume import Volume, normalized
-
-if TYPE_CHECKING:
-    from pydicom import FileDataset
 
 _LEAST_RANGE_HU = 300.0
 """Between the 1st and the 99th percentile: what spans less is a mask or labels, not a CT."""
@@ -38,7 +35,7 @@ _LEAST_OVERLAP = 0.5
 
 _WHOLLY_SEEN = 0.99
 
-_TAGS = ["Modality", "SeriesInstanceUID", "PatientID", "FrameOfReferenceUID"]
+_TAGS = ("Modality", "SeriesInstanceUID", "PatientID", "FrameOfReferenceUID")
 
 _SHARED_ROTATION_RAD = (0.01, 0.01, 0.05)
 """About x, y, z (Bai et al. 2022), and the zoom."""
@@ -172,7 +169,7 @@ def _series(folder: Path, names: list[str], fallback: str) -> Iterator[_Source]:
     """The CT series among the DICOM files of one folder."""
     seen: dict[str, _Source] = {}
     for name in names:
-        header = _header(folder / name)
+        header = tolerantly_read(folder / name, *_TAGS)
         if header is None or header.get("Modality") != "CT" or "SeriesInstanceUID" not in header:
             continue
         uid = str(header.SeriesInstanceUID)
@@ -180,18 +177,6 @@ def _series(folder: Path, names: list[str], fallback: str) -> Iterator[_Source]:
         owner = ("DICOM", patient, str(header.get("FrameOfReferenceUID") or uid))
         seen.setdefault(uid, _Source(f"{folder}#{uid}", owner))
     yield from seen.values()
-
-
-def _header(path: Path) -> FileDataset | None:
-    """What tells whose image a file is, or none where it is no DICOM file."""
-    import pydicom
-    from pydicom.errors import InvalidDicomError
-
-    try:
-        with warnings.catch_warnings(action="ignore"):
-            return pydicom.dcmread(path, specific_tags=_TAGS)
-    except (InvalidDicomError, OSError, EOFError, ValueError, KeyError, AttributeError, NotImplementedError):
-        return None
 
 
 def make_real_pair(

@@ -35,10 +35,9 @@ class Prediction:
 
 def predicted(network: nn.Module, batch: Batch, precision: str = "fp32") -> Prediction:
     """What a network says, in float32 whatever its own precision: with all levels where it has several."""
-    inputs = (batch.moving, batch.fixed) if batch.guess is None else (batch.moving, batch.fixed, batch.guess)
     with torch.autocast(batch.fixed.device.type, torch.bfloat16, enabled=precision == "bf16"):
         if isinstance(network, MatchingPyramid):
-            levels = network.levels(*inputs)[::-1]
+            levels = network.levels(batch.moving, batch.fixed, batch.guess)[::-1]
         else:
             levels = [network(batch.moving, batch.fixed)]
     levels = [level.float() for level in levels]

@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -24,12 +23,7 @@ TINY = ["--crop", "32", "32", "32", "--batch", "1", "--workers", "0", "--device"
 TINY += ["--validation-pairs", "1"]
 
 
-@pytest.fixture(autouse=True)
-def _torch_as_before() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    with torch.random.fork_rng():
-        yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("torch_as_before")
 
 
 @pytest.fixture(scope="module")
