@@ -24,11 +24,12 @@ from engine.cli.steps import with_bar
 from engine.errors import InputError
 from engine.io.atomic import whole_file
 from engine.models.morph2d import MORPH2D_MULTIPLE, ConditionalMorph2d, Morph2d
+from engine.models.weights import save_weights
 from engine.optimize.surgery import GradientSurgery
 from engine.training.cardiac import SlicePair, cine_pairs, phantom_pair
 from engine.training.morph2d import Combination, Morph2dSettings, SampledWeight, WeightedSum, train_morph2d
 
-_MOST_TRAINING_PAIRS, _VALIDATION_PAIRS, _TEST_PAIRS = 400, 16, 32
+_MOST_TRAINING_PAIRS, _VALIDATION_PAIRS, _TEST_PAIRS = 1000, 16, 32
 _HYPER_WEIGHTS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98)
 _PHANTOMS, _CINE = "phantoms", "cine MRI"
 
@@ -54,18 +55,22 @@ class Bench:
 
 @dataclass(frozen=True, slots=True)
 class Method:
-    """A method ready to register: how, its parameters, and what must be told about it."""
+    """A method ready to register: how, the network if there is one, and what must be told about it."""
 
     register: Register
-    parameters: int = 0
+    network: nn.Module | None = None
     note: str = ""
+
+    @property
+    def parameter_count(self) -> int:
+        return sum(parameter.numel() for parameter in self.network.parameters()) if self.network else 0
 
 
 def _trained(bench: Bench, combination: Callable[[], Combination]) -> Method:
     torch.manual_seed(bench.training.seed)
     network = Morph2d().to(bench.device)
     with_bar(train_morph2d(network, combination(), bench.training_pairs, bench.training))
-    return Method(one_by_one(partial(predicted, network)), _count(network))
+    return Method(one_by_one(partial(predicted, network)), network)
 
 
 def _hypermorph(bench: Bench) -> Method:
@@ -81,15 +86,11 @@ def _hypermorph(bench: Bench) -> Method:
         return figures(pairs, [predicted(network, pair) for pair in pairs]).dice
 
     network.weight = max(_HYPER_WEIGHTS, key=dice)
-    return Method(one_by_one(partial(predicted, network)), _count(network), f"weight {network.weight:g} by validation")
+    return Method(one_by_one(partial(predicted, network)), network, f"weight {network.weight:g} by validation")
 
 
 def _syn(bench: Bench) -> Method | None:
     return Method(syn(bench.ants_python, bench.training.seed, bench.threads)) if bench.ants_python else None
-
-
-def _count(network: nn.Module) -> int:
-    return sum(parameter.numel() for parameter in network.parameters())
 
 
 def _voxelmorph(weight: float) -> Callable[[Bench], Method]:
@@ -130,7 +131,7 @@ def run(arguments: argparse.Namespace) -> None:
     facts: Record = {**settings, "machine": machine(runtime)}
     table: dict[str, list[Record]] = {}
     for name, prepare in METHODS.items():
-        table[name] = cache.row(name, partial(_records, name, prepare, bench, tests, facts)) or []
+        table[name] = cache.row(name, partial(_records, name, prepare, bench, tests, facts, folder)) or []
         write_csv(folder / "results.csv", [record for records in table.values() for record in records])
         with whole_file(folder / "results.md") as temporary:
             temporary.write_text(_markdown(table, list(tests), facts), encoding="utf-8")
@@ -152,19 +153,22 @@ def _records(
     bench: Bench,
     tests: dict[str, list[SlicePair]],
     facts: Record,
+    folder: Path,
 ) -> list[Record] | None:
-    """One record for each set of test pairs."""
+    """One record for each set of test pairs; what was trained is kept as a file of weights in `folder`."""
     started = time.perf_counter()
     method = prepare(bench)
     training_s = time.perf_counter() - started
     if method is None:
         return None
+    if method.network is not None:
+        save_weights(method.network, folder / f"{name}.safetensors")
     records: list[Record] = []
     for data, pairs in tests.items():
         fields, seconds = method.register(pairs)
         found = asdict(figures(pairs, fields))
         record: Record = {"method": name, "data": data, **found, "hd95_unit": "mm" if data == _PHANTOMS else "px"}
-        costs: Record = {"parameters": method.parameters, "pair_s": median(seconds), "training_s": training_s}
+        costs: Record = {"parameters": method.parameter_count, "pair_s": median(seconds), "training_s": training_s}
         records.append({**record, **costs, "note": method.note, **facts})
     return records
 

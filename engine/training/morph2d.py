@@ -75,7 +75,7 @@ class Morph2dSettings:
 
     steps: int = 600
     batch: int = 8
-    learning_rate: float = 5e-3
+    learning_rate: float = 1e-3
     smoothness: str = "l1"
     seed: int = 0
 
@@ -83,7 +83,9 @@ class Morph2dSettings:
 def train_morph2d(
     network: nn.Module, combination: Combination, pairs: list[SlicePair], settings: Morph2dSettings
 ) -> Job[nn.Module]:
-    """Train `network` where its weights lie, by Adam at a constant rate; returns it in evaluation mode.
+    """Train `network` where its weights lie, by Adam at a rate that falls as a cosine; returns it in evaluation mode.
+
+    The paper's rate is constant, 5e-3 at batches of 32; at batches of 8 that is too much, and learns nothing.
 
     Raises:
         InputError: no pairs, or no such smoothness.
@@ -98,6 +100,7 @@ def train_morph2d(
     fixed = _stacked([pair.fixed for pair in pairs], device)
     moving = _stacked([pair.moving for pair in pairs], device)
     optimizer = torch.optim.Adam(parameters, lr=settings.learning_rate)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, settings.steps)
     generator = torch.Generator().manual_seed(settings.seed)
     network.train()
     for step in range(1, settings.steps + 1):
@@ -106,6 +109,7 @@ def train_morph2d(
         similarity = (warp(moving[chosen], displacement, padding="zeros") - fixed[chosen]).square().mean()
         stats = combination.backward(similarity, roughness(displacement), parameters)
         optimizer.step()
+        schedule.step()
         note = f"MSE {float(similarity.detach()):.4f}"
         if stats is not None:
             note += f", {100 * stats.conflict_share:.0f} % of the groups in conflict"
