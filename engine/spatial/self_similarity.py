@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import combinations
+from typing import TypeAlias
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -13,7 +17,23 @@ SELF_SIMILARITY_REACH = _PATCH // 2 + _DILATION
 """Voxels to either side that a descriptor is made of."""
 
 _NEIGHBORS = ((-1, 0, 0), (1, 0, 0), (0, -1, 0), (0, 1, 0), (0, 0, -1), (0, 0, 1))
-_NEIGHBOR_PAIRS = tuple((a, b) for a in range(6) for b in range(a + 1, 6) if a // 2 != b // 2)
+
+
+Offset: TypeAlias = tuple[int, ...]
+
+
+def _neighbor_pairs() -> dict[Offset, dict[int, Offset]]:
+    """From the way between two neighbors that do not oppose each other to where it begins, by number of the pair."""
+    starts: dict[Offset, dict[int, Offset]] = {}
+    pairs = (pair for pair in combinations(_NEIGHBORS, 2) if any(map(sum, zip(*pair, strict=True))))
+    for number, (start, end) in enumerate(pairs):
+        way = tuple(e - s for s, e in zip(start, end, strict=True))
+        back = tuple(-step for step in way)
+        starts.setdefault(max(way, back), {})[number] = start if way > back else end
+    return starts
+
+
+_PAIRS = _neighbor_pairs()
 
 
 def mind_ssc(image: Tensor, counted: Tensor | None = None) -> Tensor:
@@ -21,29 +41,43 @@ def mind_ssc(image: Tensor, counted: Tensor | None = None) -> Tensor:
 
     Squared patch distances (3³ voxels) between the pairs of the six neighbors two voxels away that do not oppose each
     other, less their minimum, divided by their mean (kept within 10⁻³ to 10³ of its mean over `counted`), through
-    exp(−d).
+    exp(−d). Edge values are repeated outside.
     """
-    padded = F.pad(image, (_DILATION,) * 6, mode="replicate")
-    neighbors = [_neighbor(padded, offset, image.shape) for offset in _NEIGHBORS]
-    distances = torch.cat(
-        [box_sum((neighbors[a] - neighbors[b]) ** 2, _PATCH) / _PATCH**3 for a, b in _NEIGHBOR_PAIRS], dim=1
-    )
-    distances = distances - distances.min(dim=1, keepdim=True).values
+    padded = F.pad(image, (SELF_SIMILARITY_REACH,) * 6, mode="replicate")
+    by_pair = {number: part for pair in _PAIRS.items() for number, part in _distances(padded, *pair)}
+    distances = torch.cat([by_pair[number] for number in sorted(by_pair)], dim=1)
+    distances = distances - distances.amin(dim=1, keepdim=True)
     spread = distances.mean(dim=1, keepdim=True)
     typical = float(_mean(spread.detach(), counted)) + 1e-12
     return torch.exp(distances / -spread.clamp(min=1e-3 * typical, max=1e3 * typical))
+
+
+def _distances(padded: Tensor, way: Offset, starts: dict[int, Offset]) -> Iterator[tuple[int, Tensor]]:
+    """Squared distances of the patches at each start and a way further, seen from every voxel: two for one sum."""
+    here, there, ranges = [], [], []
+    for axis, step in enumerate(way):
+        least, most = (_DILATION * end(start[axis] for start in starts.values()) for end in (min, max))
+        first, last = _DILATION + least, padded.shape[2 + axis] - _DILATION + most
+        here.append(slice(first, last))
+        there.append(slice(first + _DILATION * step, last + _DILATION * step))
+        ranges.append((least, padded.shape[2 + axis] - 2 * SELF_SIMILARITY_REACH))
+    sums = _patch_sums((padded[(..., *there)] - padded[(..., *here)]) ** 2)
+    for number, start in starts.items():
+        offsets = (_DILATION * step - least for step, (least, _) in zip(start, ranges, strict=True))
+        yield number, sums[(..., *(slice(at, at + n) for at, (_, n) in zip(offsets, ranges, strict=True)))]
+
+
+def _patch_sums(values: Tensor) -> Tensor:
+    for axis in (2, 3, 4):
+        n = values.shape[axis] - _PATCH + 1
+        values = _running_sum(values, axis, _PATCH, n)
+    return values
 
 
 def _mean(values: Tensor, counted: Tensor | None) -> Tensor:
     if counted is None:
         return values.mean()
     return (values * (counted / counted.sum().clamp(min=1.0))).sum()
-
-
-def _neighbor(padded: Tensor, offset: tuple[int, int, int], shape: torch.Size) -> Tensor:
-    starts = [_DILATION * (1 + step) for step in offset]
-    z, y, x = (slice(start, start + n) for start, n in zip(starts, shape[2:], strict=True))
-    return padded[:, :, z, y, x]
 
 
 def box_sum(image: Tensor, size: int) -> Tensor:

@@ -5,7 +5,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from engine.models.convex import ConvexRegistration, coupled_convex, matching_cost, reversed_cost
+from engine.models.convex import (
+    ConvexRegistration,
+    cost_slopes,
+    coupled_convex,
+    coupled_quadratic,
+    cube,
+    matching_cost,
+    reversed_cost,
+)
 from engine.spatial.jacobian import jacobian_determinant
 from engine.spatial.resample import gaussian
 from engine.spatial.warp import warp
@@ -128,7 +136,7 @@ def test_the_cost_counts_what_was_seen_one_by_one() -> None:
     moving, fixed = _cells(1), _cells(2)
     values, wanted = moving[0].double().numpy(), fixed[0].double().numpy()
 
-    cost = matching_cost(moving, fixed, 1)
+    cost = matching_cost(moving, fixed, cube(1))
 
     assert cost.shape == (27, 4, 5, 6)
     for k, offset in enumerate(np.ndindex(3, 3, 3)):
@@ -147,9 +155,9 @@ def test_the_cost_counts_what_was_seen_one_by_one() -> None:
 def test_the_reversed_cost_is_that_of_the_images_exchanged(radius: int) -> None:
     moving, fixed = _cells(1, (2, 5, 6)), _cells(2, (2, 5, 6))
 
-    found = reversed_cost(matching_cost(moving, fixed, radius), radius)
+    found = reversed_cost(matching_cost(moving, fixed, cube(radius)), radius)
 
-    torch.testing.assert_close(found, matching_cost(fixed, moving, radius), atol=1e-6, rtol=0)
+    torch.testing.assert_close(found, matching_cost(fixed, moving, cube(radius)), atol=1e-6, rtol=0)
 
 
 def test_the_cheapest_displacement_is_taken_and_no_motion_where_all_cost_the_same() -> None:
@@ -159,3 +167,27 @@ def test_the_cheapest_displacement_is_taken_and_no_motion_where_all_cost_the_sam
     assert not coupled_convex(cost, 1).any()
     cost[5] = 0.0
     torch.testing.assert_close(coupled_convex(cost, 1)[0, :, 3, 3, 3], torch.tensor([-1.0, 0.0, 1.0]))
+
+
+def test_slope_and_curvature_are_those_of_the_cost() -> None:
+    """Features that are straight lines: the cost at a displacement d is c + slope d + curvature d² / 2, exactly."""
+    z, y, x = torch.meshgrid(*(torch.arange(6.0) for _ in range(3)), indexing="ij")
+    lines = torch.stack([0.3 * z - 0.1 * y, 0.2 * y + 0.4 * x])
+    moving, fixed = (torch.cat([features, torch.ones(1, 6, 6, 6)])[None] for features in (lines, lines + 0.25))
+
+    slope, curvature = cost_slopes(moving, fixed)
+
+    costs = matching_cost(moving, fixed, cube(1)).view(3, 3, 3, 6, 6, 6)[..., 3, 3, 3]
+    for axis, (back, on) in enumerate(((costs[0, 1, 1], costs[2, 1, 1]), (costs[1, 0, 1], costs[1, 2, 1]))):
+        torch.testing.assert_close(slope[axis, 3, 3, 3], 0.5 * (on - back))
+        torch.testing.assert_close(curvature[axis, 3, 3, 3], on + back - 2 * costs[1, 1, 1])
+    assert not slope[0, 0].any()
+
+
+def test_fractions_of_a_cell_come_from_slope_and_curvature() -> None:
+    """slope d + curvature d² / 2 is least at 0.3, −0.4 and 0."""
+    slope = torch.tensor([-0.15, 0.2, 0.0]).view(3, 1, 1, 1).expand(3, 6, 6, 6)
+
+    found = coupled_quadratic(slope, torch.full_like(slope, 0.5))
+
+    torch.testing.assert_close(found[0, :, 3, 3, 3], torch.tensor([0.3, -0.4, 0.0]), atol=0.02, rtol=0)
