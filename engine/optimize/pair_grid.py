@@ -12,7 +12,7 @@ from engine.geometry import Geometry
 from engine.preprocess import body_box
 from engine.roi import Box
 from engine.shapes import Matrix
-from engine.spatial.resample import as_tensor, index_map, resampled
+from engine.spatial.resample import as_tensor, index_map, is_axis_by_axis, resampled
 from engine.spatial.warp import Sampler, mapped_indices, voxel_grid
 from engine.volume import Volume, hu_from_normalized_rmse, normalized
 
@@ -94,10 +94,16 @@ def _reduced(volume: Volume, geometry: Geometry, device: torch.device) -> tuple[
 
 
 def _inside(source: Geometry, target: Geometry, like: Tensor) -> Tensor:
-    """1 where a voxel center of `target` lies within the image `source` (half a voxel more is allowed)."""
-    indices = mapped_indices(voxel_grid(target.shape_zyx, like), index_map(target, source))
-    upper = torch.tensor([n - 0.5 for n in source.shape_zyx], device=like.device).view(1, 3, 1, 1, 1)
-    return ((indices > -0.5) & (indices < upper)).all(dim=1, keepdim=True).to(like.dtype)
+    """1 where a voxel center of `target`, a grid parallel to `source`, lies within it (half a voxel more is allowed)."""
+    to_source = index_map(target, source)
+    assert is_axis_by_axis(to_source)
+    inside = np.ones(target.shape_zyx, dtype=bool)
+    for axis, (count, length) in enumerate(zip(target.shape_zyx, source.shape_zyx, strict=True)):
+        row = 2 - axis
+        indices = to_source[row, row] * np.arange(count) + to_source[row, 3]
+        within = (indices > -0.5) & (indices < length - 0.5)
+        inside &= np.expand_dims(within, [k for k in range(3) if k != axis])
+    return torch.from_numpy(inside).to(like)[None, None]
 
 
 def on_crop(

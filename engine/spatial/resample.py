@@ -21,18 +21,85 @@ def index_map(source: Geometry, target: Geometry, through: Matrix | None = None)
 def resampled(image: Tensor, source: Geometry, target: Geometry, through: Matrix | None = None) -> Tensor:
     """`image` (B, C, ...) on `source`, linear on the grid `target`; low-pass filtered first where voxels grow.
 
-    `through` maps points of `target` to points of `source` (a rigid fixed-to-moving matrix, say).
+    `through` maps points of `target` to points of `source` (a rigid fixed-to-moving matrix, say). Edge values continue
+    outside.
     """
-    smoothed = low_pass(image, source, target)
-    positions = voxel_grid(target.shape_zyx, image)
-    return sample(smoothed, mapped_indices(positions, index_map(target, source, through)))
+    to_source = index_map(target, source, through)
+    if not is_axis_by_axis(to_source):
+        return _sampled(low_pass(image, source, target), to_source, target)
+    sigmas = _anti_alias_sigmas(source, target)
+    kernels = [_kernel_matrix(n, sigma, image) for n, sigma in zip(image.shape[2:], sigmas, strict=True)]
+    weights = _linear_weights(to_source, image, target)
+    return _along_axes(image, [linear @ kernel for linear, kernel in zip(weights, kernels, strict=True)])
+
+
+def resized_displacement(displacement_vox: Tensor, source: Geometry, target: Geometry) -> Tensor:
+    """A displacement on `source` as one on `target`, in voxels of `target`; edge vectors continue outside."""
+    to_source = index_map(target, source)
+    linear = index_map(source, target)[:3, :3]
+    if is_axis_by_axis(to_source):
+        scale = torch.as_tensor(np.diag(linear)[::-1].copy()).to(displacement_vox)
+        weights = _linear_weights(to_source, displacement_vox, target)
+        return _along_axes(scale.view(1, 3, 1, 1, 1) * displacement_vox, weights)
+    values = _sampled(displacement_vox, to_source, target)
+    axes = torch.as_tensor(linear[::-1, ::-1].copy(), dtype=values.dtype, device=values.device)
+    return torch.einsum("ij,bjdhw->bidhw", axes, values)
+
+
+def _sampled(image: Tensor, to_source: Matrix, target: Geometry) -> Tensor:
+    return sample(image, mapped_indices(voxel_grid(target.shape_zyx, image), to_source))
+
+
+_STRAIGHT = 1e-9
+"""Voxels per voxel off its own axis, up to which a grid counts as parallel to another."""
+
+
+def is_axis_by_axis(to_source: Matrix) -> bool:
+    """Whether each index of one grid depends on the same index of the other alone."""
+    linear = to_source[:3, :3]
+    return bool(np.abs(linear - np.diag(np.diag(linear))).max() < _STRAIGHT)
+
+
+def _linear_weights(to_source: Matrix, image: Tensor, target: Geometry) -> list[Tensor]:
+    """For z, y and x the weights (n of target, n of source) of linear interpolation, edge values outside."""
+    found = []
+    for axis, (count, length) in enumerate(zip(target.shape_zyx, image.shape[2:], strict=True)):
+        row = 2 - axis
+        positions = np.clip(to_source[row, row] * np.arange(count) + to_source[row, 3], 0, length - 1)
+        distances = np.abs(positions[:, np.newaxis] - np.arange(length))
+        found.append(torch.as_tensor(np.maximum(1.0 - distances, 0.0)).to(image))
+    return found
+
+
+def _kernel_matrix(length: int, sigma_vox: float, like: Tensor) -> Tensor:
+    """`gaussian` along an axis of that many voxels as a matrix."""
+    unit_responses = torch.eye(length, dtype=like.dtype, device=like.device).view(length, 1, 1, 1, length)
+    return gaussian(unit_responses, [0.0, 0.0, sigma_vox]).view(length, length).T
+
+
+def _along_axes(image: Tensor, matrices: list[Tensor]) -> Tensor:
+    """Each axis (z, y, x) through its matrix, first those that shrink most."""
+    growth = [matrix.shape[0] / matrix.shape[1] for matrix in matrices]
+    for axis in sorted(range(3), key=growth.__getitem__):
+        matrix = matrices[axis]
+        if axis == 2:
+            image = image @ matrix.T
+        elif axis == 1:
+            image = matrix @ image
+        else:
+            image = (matrix @ image.flatten(3)).unflatten(3, image.shape[3:])
+    return image
+
+
+def _anti_alias_sigmas(source: Geometry, target: Geometry) -> list[float]:
+    """S.d. per axis, in voxels of `source`: half of how much larger the new voxel is, none if it is not."""
+    ratio_zyx = np.asarray(target.spacing_zyx_mm) / np.asarray(source.spacing_zyx_mm)
+    return [0.5 * float(np.sqrt(max(r * r - 1.0, 0.0))) for r in ratio_zyx]
 
 
 def low_pass(image: Tensor, source: Geometry, target: Geometry) -> Tensor:
-    """Gaussian filter against aliasing: s.d. half of how much larger the new voxel is, per axis, none if it is not."""
-    ratio_zyx = np.asarray(target.spacing_zyx_mm) / np.asarray(source.spacing_zyx_mm)
-    sigmas = [0.5 * float(np.sqrt(max(r * r - 1.0, 0.0))) for r in ratio_zyx]
-    return gaussian(image, sigmas)
+    """Gaussian filter against the aliasing that larger voxels of `target` would show."""
+    return gaussian(image, _anti_alias_sigmas(source, target))
 
 
 def gaussian(image: Tensor, sigma_vox_zyx: list[float]) -> Tensor:
@@ -56,15 +123,6 @@ def _filtered(image: Tensor, kernel: Tensor, axis: int) -> Tensor:
     for k, weight in enumerate(kernel.tolist()):
         out.add_(padded[..., k : k + length], alpha=weight)
     return out.reshape(moved.shape).movedim(-1, 2 + axis).contiguous()
-
-
-def resized_displacement(displacement_vox: Tensor, source: Geometry, target: Geometry) -> Tensor:
-    """A displacement on `source` as one on `target`, in voxels of `target`; edge vectors continue outside."""
-    positions = mapped_indices(voxel_grid(target.shape_zyx, displacement_vox), index_map(target, source))
-    values = sample(displacement_vox, positions)
-    linear = index_map(source, target)[:3, :3]
-    axes = torch.as_tensor(linear[::-1, ::-1].copy(), dtype=values.dtype, device=values.device)
-    return torch.einsum("ij,bjdhw->bidhw", axes, values)
 
 
 def mean_of_neighbors(values: Tensor) -> Tensor:

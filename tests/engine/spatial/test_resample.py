@@ -9,6 +9,7 @@ import torch
 
 from engine.geometry import Geometry, transform_points
 from engine.registration import Registration
+from engine.spatial import resample
 from engine.spatial.resample import as_array, as_tensor, gaussian, index_map, low_pass, resampled, resized_displacement
 
 INDEX_XYZ = np.array([[0.0, 0, 0], [3, 11, 7], [28.5, 0.25, 16], [-2, 30, 4]])
@@ -38,11 +39,21 @@ def test_an_index_map_can_lead_through_a_map_of_points(
     np.testing.assert_allclose(finer.points(there), transform_points(rigid, oblique.points(INDEX_XYZ)), atol=1e-9)
 
 
+@pytest.fixture
+def parallel(oblique: Geometry) -> Geometry:
+    """Smaller voxels along the same axes, partly outside."""
+    x, y, z = oblique.spacing_xyz_mm
+    corner = oblique.points(np.array([[-2.3, 1.6, 0.4]]))[0]
+    return Geometry((9, 31, 17), (0.8 * x, 0.4 * y, z), tuple(corner), oblique.direction)
+
+
 @pytest.mark.parametrize("through", [False, True])
+@pytest.mark.parametrize("grid", ["finer", "parallel"])
 def test_resampling_is_that_of_simpleitk(
-    through: bool, oblique: Geometry, finer: Geometry, make_registration, to_sitk, to_affine
+    through: bool, grid: str, oblique: Geometry, request, make_registration, to_sitk, to_affine
 ) -> None:
     """No voxel grows, so nothing is filtered. Values of s.d. 1, float32 indices good to 1e-5 voxel."""
+    finer = request.getfixturevalue(grid)
     values = np.random.default_rng(3).standard_normal(oblique.shape_zyx).astype(np.float32)
     rigid = make_registration(oblique).rigid if through else None
 
@@ -58,10 +69,12 @@ def test_resampling_is_that_of_simpleitk(
     np.testing.assert_allclose(result[inside], expected[inside], atol=1e-4)
 
 
+@pytest.mark.parametrize("grid", ["finer", "parallel"])
 def test_vectors_keep_their_length_and_direction_in_the_patient(
-    oblique: Geometry, finer: Geometry, make_registration, to_sitk
+    grid: str, oblique: Geometry, request, make_registration, to_sitk
 ) -> None:
     """In mm, LPS, a displacement is the same on every grid; in voxels of the grid it is another."""
+    finer = request.getfixturevalue(grid)
     displacement = make_registration(oblique).displacement_vox
 
     found = as_array(resized_displacement(as_tensor(displacement), oblique, finer))
@@ -78,6 +91,18 @@ def test_vectors_keep_their_length_and_direction_in_the_patient(
 def _mm(displacement_vox: np.ndarray, geometry: Geometry) -> np.ndarray:
     steps_mm = np.asarray(geometry.direction) * np.asarray(geometry.spacing_xyz_mm)
     return np.einsum("ij,jzyx->zyxi", steps_mm, displacement_vox[::-1])
+
+
+@pytest.mark.parametrize("spacing_xyz_mm", [(2.9, 4.0, 7.1), (1.3, 2.0, 3.0)])
+def test_parallel_grids_give_what_any_grid_gives(oblique: Geometry, spacing_xyz_mm, monkeypatch) -> None:
+    """Filter and interpolation as one matrix for each axis, against a filter and then positions."""
+    values = as_tensor(np.random.default_rng(4).standard_normal(oblique.shape_zyx).astype(np.float32))
+    target = oblique.resampled(spacing_xyz_mm)
+
+    found = resampled(values, oblique, target)
+
+    monkeypatch.setattr(resample, "is_axis_by_axis", lambda to_source: False)
+    torch.testing.assert_close(found, resampled(values, oblique, target), atol=1e-4, rtol=0)
 
 
 def test_edge_vectors_continue_outside() -> None:
