@@ -62,27 +62,30 @@ class ConvexRegistration(nn.Module):
 
 
 def _registered(moving: Tensor, fixed: Tensor) -> Tensor:
-    from_moving, from_fixed = _seen_features(moving), _seen_features(fixed)
+    cells_of_both = [_cells(_seen_features(image)) for image in (moving, fixed)]
     displacement: Tensor | None = None
     for size, radius in LEVELS:
-        displacement, moving_cells, fixed_cells = _at_size(size, from_moving, from_fixed, displacement)
+        displacement, moving_cells, fixed_cells = _at(displacement, *(cells[size] for cells in cells_of_both))
         cost = matching_cost(moving_cells, fixed_cells, cube(radius))
         there, back = coupled_convex(cost, radius), coupled_convex(reversed_cost(cost, radius), radius)
         displacement = compose(displacement, _inverse_consistent(there, back))
     for size in _FRACTION_LEVELS:
-        displacement, moving_cells, fixed_cells = _at_size(size, from_moving, from_fixed, displacement)
+        displacement, moving_cells, fixed_cells = _at(displacement, *(cells[size] for cells in cells_of_both))
         displacement = compose(displacement, coupled_quadratic(*cost_slopes(moving_cells, fixed_cells)))
     assert displacement is not None
     return displacement
 
 
-def _at_size(
-    size: int, from_moving: Tensor, from_fixed: Tensor, displacement: Tensor | None
-) -> tuple[Tensor, Tensor, Tensor]:
-    """The displacement in cells of a size, and the cells of both images, the moving ones displaced."""
-    moving_cells, fixed_cells = (
-        features if size == 1 else F.avg_pool3d(features, size) for features in (from_moving, from_fixed)
-    )
+def _cells(features: Tensor) -> dict[int, Tensor]:
+    """Means over cells of every size that is used, from the voxels up."""
+    cells = {1: features}
+    while max(cells) < LEVELS[0][0]:
+        cells[2 * max(cells)] = F.avg_pool3d(cells[max(cells)], 2)
+    return cells
+
+
+def _at(displacement: Tensor | None, moving_cells: Tensor, fixed_cells: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The displacement on the grid of these cells, the moving cells displaced by it, and the fixed ones."""
     if displacement is None:
         return torch.zeros_like(fixed_cells[:, :3]), moving_cells, fixed_cells
     if displacement.shape[2:] != fixed_cells.shape[2:]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import reduce
 from itertools import combinations
 from typing import TypeAlias
 
@@ -16,10 +17,9 @@ _DILATION = 2
 SELF_SIMILARITY_REACH = _PATCH // 2 + _DILATION
 """Voxels to either side that a descriptor is made of."""
 
-_NEIGHBORS = ((-1, 0, 0), (1, 0, 0), (0, -1, 0), (0, 1, 0), (0, 0, -1), (0, 0, 1))
-
-
 Offset: TypeAlias = tuple[int, ...]
+
+_NEIGHBORS = ((-1, 0, 0), (1, 0, 0), (0, -1, 0), (0, 1, 0), (0, 0, -1), (0, 0, 1))
 
 
 def _neighbor_pairs() -> dict[Offset, dict[int, Offset]]:
@@ -45,11 +45,11 @@ def mind_ssc(image: Tensor, counted: Tensor | None = None) -> Tensor:
     """
     padded = F.pad(image, (SELF_SIMILARITY_REACH,) * 6, mode="replicate")
     by_pair = {number: part for pair in _PAIRS.items() for number, part in _distances(padded, *pair)}
-    distances = torch.cat([by_pair[number] for number in sorted(by_pair)], dim=1)
-    distances = distances - distances.amin(dim=1, keepdim=True)
+    least = reduce(torch.minimum, by_pair.values())
+    distances = torch.cat([by_pair[number] for number in sorted(by_pair)], dim=1).sub_(least)
     spread = distances.mean(dim=1, keepdim=True)
     typical = float(_mean(spread.detach(), counted)) + 1e-12
-    return torch.exp(distances / -spread.clamp(min=1e-3 * typical, max=1e3 * typical))
+    return distances.div_(-spread.clamp(min=1e-3 * typical, max=1e3 * typical)).exp_()
 
 
 def _distances(padded: Tensor, way: Offset, starts: dict[int, Offset]) -> Iterator[tuple[int, Tensor]]:
