@@ -41,7 +41,7 @@ class Model:
 def _guided_pyramid() -> nn.Module:
     from engine.models.pyramid import MatchingPyramid
 
-    return MatchingPyramid(channels=(16, 32), radii=(1, 2), guided=True)
+    return MatchingPyramid(channels=(8, 16), radii=(1, 1), width=16, guided=True)
 
 
 def _pyramid() -> nn.Module:
