@@ -3,8 +3,8 @@
 From the coarsest of three levels on, every cell is compared with the moving cells around it by self-similarity
 descriptors; the cheapest displacements and a smooth field are then brought together in alternation (Heinrich et al.
 2014, "Non-parametric discrete registration with convex optimisation"), in both directions, which are made inverse to
-each other (Siebert et al. 2024, "ConvexAdam"). Fractions of a cell come last, from slope and curvature of the cost along
-each axis (Gauss and Newton's): less work than one more discrete level, and more exact.
+each other (Siebert et al. 2024, "ConvexAdam"). Fractions of a cell come last, from slope and curvature of the cost
+along each axis (Gauss and Newton's): less work than one more discrete level, and more exact.
 """
 
 from __future__ import annotations

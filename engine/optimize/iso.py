@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,7 @@ from engine.progress import Job, Preview
 from engine.registration import Registration
 from engine.roi import Box
 from engine.shapes import DisplacementArray
-from engine.spatial.resample import as_tensor, resampled, resized_displacement
+from engine.spatial.resample import as_tensor, gaussian, resampled, resized_displacement
 from engine.volume import Volume, hu_from_normalized_rmse
 
 _FIELD_SMOOTHNESS = 1.2
@@ -30,6 +30,10 @@ WORKING_SPACING_MM = 3.0
 """Of the fine level; the coarse one is twice that. Images that are coarser themselves are not refined."""
 
 _CONTROL_STRIDE = 2
+_START_SIGMA_VOX = 2.0
+"""Of the coarse level: the distance of its control points."""
+
+_NOTHING_BETTER = ("nothing better found",)
 _COARSE_SHARE = 0.6
 """Share of the iterations that goes to the coarse level."""
 
@@ -70,46 +74,74 @@ def iso(
 def _by_field(
     fixed: Volume, moving: Volume, start: Registration, settings: ImageSettings, device: torch.device, preview: bool
 ) -> Job[Refined]:
-    """Optimise the displacement itself, coarse to fine; what is kept is the best state at the finest level reached."""
+    """Optimise the displacement itself, coarse to fine; what is kept is the best state at the finest level reached.
+
+    The search sets out from a smooth image of the start, since its own field could not take the roughness of the start
+    away again: from the start as it is, the target error ends higher (tests/benchmarks/results.md).
+    """
     coarse = round(settings.iterations * _COARSE_SHARE)
     smoothness = _FIELD_SMOOTHNESS if settings.smoothness is None else settings.smoothness
     found: Tensor | None = None
     geometry: Geometry | None = None
-    before = 0
+    before, better = 0, False
     finest_mm = working_spacing_mm(fixed)
     for spacing_mm, count in ((2 * finest_mm, coarse), (finest_mm, settings.iterations - coarse)):
         if count == 0:
             continue
         grid = at_spacing(fixed, moving, start.rigid, spacing_mm, device)
-        carried = None if found is None or geometry is None else resized_displacement(found, geometry, grid.geometry)
-        problem = _problem(fixed, start, grid, settings, smoothness, _CONTROL_STRIDE, preview)
+        begin = _Begin.on(grid, start)
+        if found is None or geometry is None:
+            carried = gaussian(begin.displacement_vox, [_START_SIGMA_VOX] * 3)
+        else:
+            carried = resized_displacement(found, geometry, grid.geometry)
+        problem = _problem(fixed, start, begin, settings, smoothness, preview)
+        problem = replace(problem, total=lambda displacement: displacement, coarse_step=_CONTROL_STRIDE)
         control = ControlGrid(grid.geometry.shape_zyx, _CONTROL_STRIDE, device, carried)
         outcome: Outcome = yield from descend(problem, control, count, before, settings.iterations)
         found, geometry = outcome.residual, grid.geometry
-        before = outcome.iterations
+        before, better = outcome.iterations, outcome.mse < begin.mse
         if outcome.stopped:
             break
-    return _refined(found, geometry, start, before)
+    if found is None or geometry is None or not better:
+        return Refined(start.displacement_vox, before, notes=_NOTHING_BETTER)
+    displacement, folded = finished(found, geometry, start.fixed)
+    return Refined(displacement, before, notes=fold_notes(folded))
+
+
+@dataclass(frozen=True, slots=True)
+class _Begin:
+    """The start of the optimisation on a working grid: u, where both scanners saw something, and its squared error."""
+
+    grid: PairGrid
+    displacement_vox: Tensor
+    seen: Tensor
+    mse: float
+
+    @classmethod
+    def on(cls, grid: PairGrid, start: Registration) -> _Begin:
+        displacement = on_grid(start, grid.geometry, grid.fixed.device)
+        seen = grid.mask(displacement)
+        return cls(grid, displacement, seen, grid.mse(grid.warped(displacement), seen))
 
 
 def _problem(
     fixed: Volume,
     start: Registration,
-    grid: PairGrid,
+    begin: _Begin,
     settings: ImageSettings,
     smoothness: float | None,
-    coarse_step: int,
     preview: bool,
 ) -> Problem:
-    base = on_grid(start, grid.geometry, grid.fixed.device)
-    everywhere, seen = torch.ones_like(grid.fixed), grid.mask(base)
-    whole_hu = _whole_rmse_hu(fixed, start, grid.mse(grid.warped(base), seen))
+    """To change the start by a residual."""
+    grid, seen = begin.grid, begin.seen
+    everywhere = torch.ones_like(grid.fixed)
+    whole_hu = _whole_rmse_hu(fixed, start, begin.mse)
     box = None if settings.watched is None else grid.holding(settings.watched, fixed.geometry) * seen
     in_sight = box is not None and bool(box.any())
     return Problem(
         "iso",
         grid,
-        lambda residual: base + residual,
+        lambda residual: begin.displacement_vox + residual,
         everywhere,
         everywhere,
         settings.similarity,
@@ -118,8 +150,7 @@ def _problem(
             whole_hu(error_hu),
             grid.rmse_hu(warped, box) if box is not None and in_sight else None,
         ),
-        coarse_step,
-        whole_preview(grid, fixed) if preview else None,
+        preview=whole_preview(grid, fixed) if preview else None,
     )
 
 
@@ -140,13 +171,6 @@ def working_spacing_mm(fixed: Volume) -> float:
     return max(WORKING_SPACING_MM, min(fixed.geometry.spacing_xyz_mm))
 
 
-def _refined(found: Tensor | None, geometry: Geometry | None, start: Registration, iterations: int) -> Refined:
-    if found is None or geometry is None or not found.any():
-        return Refined(start.displacement_vox, iterations, notes=("nothing better found",))
-    displacement, folded = finished(found, geometry, start.fixed, start.displacement_vox)
-    return Refined(displacement, iterations, notes=fold_notes(folded))
-
-
 def _by_network(
     fixed: Volume, moving: Volume, start: Registration, settings: ImageSettings, device: torch.device, preview: bool
 ) -> Job[Refined]:
@@ -157,11 +181,11 @@ def _by_network(
     """
     network = case_network(settings.model, start.weights, device)
     grid, aligned = network_pair(settings.model, fixed, moving, start.rigid, device)
-    problem = _problem(fixed, start, grid, settings, settings.smoothness, 1, preview)
+    problem = _problem(fixed, start, _Begin.on(grid, start), settings, settings.smoothness, preview)
     change = NetworkChange(network, aligned, grid.fixed * grid.fixed_valid)
     outcome: Outcome = yield from descend(problem, change, settings.iterations)
     if not outcome.residual.any():
-        return Refined(start.displacement_vox, outcome.iterations, start.weights, ("nothing better found",))
+        return Refined(start.displacement_vox, outcome.iterations, start.weights, _NOTHING_BETTER)
     displacement, folded = finished(outcome.residual, grid.geometry, fixed.geometry, start.displacement_vox)
     return Refined(displacement, outcome.iterations, weights_at(outcome, network), fold_notes(folded))
 

@@ -94,7 +94,7 @@ def _reduced(volume: Volume, geometry: Geometry, device: torch.device) -> tuple[
 
 
 def _inside(source: Geometry, target: Geometry, like: Tensor) -> Tensor:
-    """1 where a voxel center of `target`, a grid parallel to `source`, lies within it (half a voxel more is allowed)."""
+    """1 where a voxel center of `target`, a grid parallel to `source`, lies within it (half a voxel more counts)."""
     to_source = index_map(target, source)
     assert is_axis_by_axis(to_source)
     inside = np.ones(target.shape_zyx, dtype=bool)

@@ -61,10 +61,15 @@ def _distances(padded: Tensor, way: Offset, starts: dict[int, Offset]) -> Iterat
         here.append(slice(first, last))
         there.append(slice(first + _DILATION * step, last + _DILATION * step))
         ranges.append((least, padded.shape[2 + axis] - 2 * SELF_SIMILARITY_REACH))
-    sums = _patch_sums((padded[(..., *there)] - padded[(..., *here)]) ** 2)
+    sums = _patch_sums((_part(padded, there) - _part(padded, here)) ** 2)
     for number, start in starts.items():
-        offsets = (_DILATION * step - least for step, (least, _) in zip(start, ranges, strict=True))
-        yield number, sums[(..., *(slice(at, at + n) for at, (_, n) in zip(offsets, ranges, strict=True)))]
+        offsets = [_DILATION * step - least for step, (least, _) in zip(start, ranges, strict=True)]
+        yield number, _part(sums, [slice(at, at + n) for at, (_, n) in zip(offsets, ranges, strict=True)])
+
+
+def _part(values: Tensor, ranges: list[slice]) -> Tensor:
+    z, y, x = ranges
+    return values[..., z, y, x]
 
 
 def _patch_sums(values: Tensor) -> Tensor:
