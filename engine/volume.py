@@ -15,13 +15,17 @@ PADDING_HU = -2048.0
 
 AIR_HU = -1000.0
 
+NOT_IN_HU = "OT"
+"""Modality of a file that does not tell its own and whose values are not those of a CT."""
+
 
 @dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class Volume:
     """Voxels in HU with their geometry and the part of them that the scanner saw.
 
     `hu` float32 (z, y, x), read-only, as read (padding included). `valid` (z, y, x): false where the value
-    is padding or outside the scan circle; such voxels take part in no loss and no metric.
+    is padding or outside the scan circle; such voxels take part in no loss and no metric. `modality`: CT, CBCT,
+    NOT_IN_HU or as DICOM says.
     """
 
     hu: HuArray

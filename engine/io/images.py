@@ -19,7 +19,7 @@ from engine.io.atomic import reserve, whole_file
 from engine.io.nifti import refuse_damaged_nifti
 from engine.io.quiet import quiet
 from engine.preprocess import valid_region
-from engine.volume import Volume
+from engine.volume import NOT_IN_HU, Volume
 
 if TYPE_CHECKING:
     import SimpleITK as sitk
@@ -29,6 +29,9 @@ SUFFIXES = (".nii.gz", ".nii", ".mha", ".mhd", ".nrrd", ".nhdr")
 
 WRITTEN_SUFFIXES = (".nii.gz", ".nii", ".mha", ".nrrd")
 _HEADER_BYTES = 4096
+
+_AIR_BELOW_HU = -300.0
+"""Every CT shows some air; an image that shows none is on another scale."""
 
 
 def read_volume(path: str | Path, *, name: str = "") -> Volume:
@@ -44,7 +47,8 @@ def read_volume(path: str | Path, *, name: str = "") -> Volume:
         hu, geometry, modality = read_series(folder, series)
     else:
         image = read_image(Path(path), "sitkFloat32")
-        hu, geometry, modality = array_of(image), _checked_geometry(image), "CT"
+        hu, geometry = array_of(image), _checked_geometry(image)
+        modality = "CT" if hu.min() < _AIR_BELOW_HU else NOT_IN_HU
     return Volume(hu, geometry, valid_region(hu), modality, name)
 
 

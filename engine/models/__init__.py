@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from engine.errors import InputError
 from engine.models.domain import Domain
+from engine.volume import NOT_IN_HU
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -68,6 +69,21 @@ def _stable_unet() -> nn.Module:
     return StableUNet()
 
 
+def _slice_morph() -> nn.Module:
+    from engine.models.morph2d import SliceMorph
+
+    return SliceMorph()
+
+
+_HEARTS = Domain(
+    anatomy="hearts",
+    modalities=("MR", NOT_IN_HU),
+    spacing_mm=(0.5, 15.0),
+    least_extent_mm=5.0,
+    least_lung_percent=0.0,
+    least_soft_tissue_percent=0.0,
+)
+
 _CHESTS = Domain(
     anatomy="chests",
     modalities=("CT", "CBCT"),
@@ -87,6 +103,13 @@ MODELS: dict[str, Model] = {
     ),
     "convex": Model(
         "discrete convex optimisation, needs no training: any anatomy, any contrast", _convex, None, 2.7, learned=False
+    ),
+    "gsmorph-cine": Model(
+        "U-Net of Dou et al. 2023 on each slice by itself, short-axis cine MRI from diastole to systole",
+        _slice_morph,
+        "gsmorph-cine.safetensors",
+        2.5,
+        _HEARTS,
     ),
     "pyramid": Model("coarse-to-fine matching network without a first guess; train it first", _pyramid, None, 2.7),
     "unet-stable": Model(

@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 
 from engine.geometry import Triple, as_triple
 from engine.shapes import MaskArray
-from engine.volume import Volume
+from engine.volume import NOT_IN_HU, Volume
 
 _SAMPLED_MM = 6.0
 _BODY_ABOVE_HU = -300.0
 _LUNG_HU = (-950.0, -400.0)
 _SOFT_TISSUE_HU = (-200.0, 200.0)
-_MODALITY_NAMES = {"CT": "CT", "CBCT": "cone-beam CT", "MR": "MR", "PT": "PET"}
+_MODALITY_NAMES = {"CT": "CT", "CBCT": "cone-beam CT", "MR": "MR", "PT": "PET", NOT_IN_HU: "an image that is not in HU"}
 
 SampledHu = NDArray[np.float32]
 

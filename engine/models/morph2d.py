@@ -14,6 +14,9 @@ from engine.errors import InputError
 MORPH2D_MULTIPLE = 16
 """Both sides of an image are multiples of this: four poolings."""
 
+_SLICES_AT_ONCE = 32
+_FLAT = 1e-6
+
 _WIDTHS = (16, 32, 64, 128, 256)
 _UP_WIDTHS = _WIDTHS[-2::-1]
 
@@ -53,6 +56,27 @@ class Morph2d(nn.Module):
             x = _modulated(block(torch.cat([skips.pop(), larger], dim=1)), next(modulations))
         displacement: Tensor = self.flow(x)
         return displacement
+
+
+class SliceMorph(Morph2d):
+    """Morph2d on the slices of a volume, one by one: nothing moves from slice to slice.
+
+    Its weights are those of a Morph2d.
+    """
+
+    def forward(self, moving: Tensor, fixed: Tensor) -> Tensor:  # type: ignore[override]
+        """Images (B, 1, D, H, W) on any scale to displacement (B, 3, D, H, W) in voxels, its z component zero."""
+        batch, _, depth, height, width = fixed.shape
+        slices = [_to_unit_range(image.reshape(batch * depth, 1, height, width)) for image in (moving, fixed)]
+        parts = zip(*(image.split(_SLICES_AT_ONCE) for image in slices), strict=True)
+        in_plane = torch.cat([super(SliceMorph, self).forward(*part) for part in parts])
+        by_volume = in_plane.view(batch, depth, 2, height, width).transpose(1, 2)
+        return torch.cat([torch.zeros_like(by_volume[:, :1]), by_volume], dim=1)
+
+
+def _to_unit_range(slices: Tensor) -> Tensor:
+    low, high = slices.amin(dim=(2, 3), keepdim=True), slices.amax(dim=(2, 3), keepdim=True)
+    return (slices - low) / (high - low).clamp(min=_FLAT)
 
 
 class ConditionalMorph2d(nn.Module):

@@ -11,6 +11,7 @@ import SimpleITK as sitk
 from engine.errors import InputError, OutputError
 from engine.geometry import Geometry
 from engine.io.images import read_labels, read_volume, write_image
+from engine.volume import NOT_IN_HU
 
 SUFFIXES = [".nii.gz", ".nii", ".mha", ".nrrd"]
 
@@ -219,3 +220,13 @@ def test_real_images(data: Path) -> None:
     assert volume.geometry.spacing_xyz_mm == (1.366, 1.366, 2.5)
     assert 0.98 < volume.valid.mean() < 0.995, "two corners lie outside the scan circle"
     assert volume.hu[volume.valid].min() > -1200
+
+
+def test_a_file_whose_values_are_not_hu_is_not_taken_for_a_ct(tmp_path: Path) -> None:
+    """MR, or the stored values of a CT without its intercept: nothing in it is as low as air."""
+    image = sitk.GetImageFromArray(np.arange(60, dtype=np.float32).reshape(3, 4, 5))
+    sitk.WriteImage(image, str(tmp_path / "mr.nii.gz"))
+    sitk.WriteImage(image - 1000.0, str(tmp_path / "ct.nii.gz"))
+
+    assert read_volume(tmp_path / "mr.nii.gz").modality == NOT_IN_HU
+    assert read_volume(tmp_path / "ct.nii.gz").modality == "CT"

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from engine.errors import InputError
-from engine.models.morph2d import ConditionalMorph2d, Morph2d
+from engine.models.morph2d import ConditionalMorph2d, Morph2d, SliceMorph
 
 
 def _images() -> tuple[Tensor, Tensor]:
@@ -77,3 +77,24 @@ def test_sides_that_cannot_be_halved_four_times_are_refused() -> None:
 
     with pytest.raises(InputError, match="multiples of 16"):
         Morph2d()(image, image)
+
+
+def test_a_volume_is_registered_slice_by_slice_on_any_scale() -> None:
+    """More slices than go at once; the values of one image are stretched and shifted."""
+    torch.manual_seed(3)
+    flat, sliced = Morph2d().eval(), SliceMorph().eval()
+    torch.nn.init.normal_(flat.flow.weight, std=0.1)
+    sliced.load_state_dict(flat.state_dict())
+    moving, fixed = torch.rand(2, 1, 1, 35, 32, 48)
+
+    with torch.no_grad():
+        found = sliced(300.0 * moving - 40.0, fixed)
+        expected = flat(_unit(moving[:, :, 34]), _unit(fixed[:, :, 34]))
+
+    assert found.shape == (1, 3, 35, 32, 48)
+    assert not found[:, 0].any()
+    torch.testing.assert_close(found[:, 1:, 34], expected, atol=1e-3, rtol=1e-3)
+
+
+def _unit(image: torch.Tensor) -> torch.Tensor:
+    return (image - image.min()) / (image.max() - image.min())
