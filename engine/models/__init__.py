@@ -141,10 +141,15 @@ def find_model(name: str) -> tuple[Model, Path | None]:
 
 
 def first_guess(network: nn.Module, moving: Tensor, fixed: Tensor) -> tuple[Tensor, ...]:
-    """What comes after the images in `network(moving, fixed, …)`, for one who asks for the same pair more than once."""
+    """What comes after the images in `network(moving, fixed, …)`, for one who asks for the same pair more than once.
+
+    Empty for a network that begins with no motion.
+    """
     from engine.models.pyramid import MatchingPyramid
 
-    return (network.first_guess(moving, fixed),) if isinstance(network, MatchingPyramid) else ()
+    if isinstance(network, MatchingPyramid) and network.guided:
+        return (network.first_guess(moving, fixed),)
+    return ()
 
 
 def load_network(name: str) -> nn.Module:

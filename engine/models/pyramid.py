@@ -40,7 +40,7 @@ class MatchingPyramid(nn.Module):
         guided: bool = False,
     ) -> None:
         super().__init__()
-        self._radii, self._guided = tuple(radii), guided
+        self._radii, self.guided = tuple(radii), guided
         self.encoder = nn.ModuleList(_encoder_level(i, o) for i, o in zip((1, *channels[:-1]), channels, strict=True))
         contexts = [width] * (len(channels) - 1) + [0]
         self.estimators = nn.ModuleList(
@@ -63,7 +63,7 @@ class MatchingPyramid(nn.Module):
     @torch.no_grad()
     def first_guess(self, moving: Tensor, fixed: Tensor) -> Tensor:
         """Where the search begins: a displacement (B, 3, D, H, W) in voxels. Nothing in it is learned."""
-        if self._guided:
+        if self.guided:
             with torch.autocast(moving.device.type, enabled=False):
                 guess: Tensor = ConvexRegistration()(moving, fixed)
             return guess

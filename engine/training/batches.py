@@ -21,6 +21,9 @@ from engine.training.settings import TrainingSettings
 
 VALIDATION_SEED = 987_654
 
+_NEAR_VOX = 1.0
+"""Miss of a first guess at which a voxel counts half."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TrainingData:
@@ -140,8 +143,16 @@ class _Batches(Dataset[Batch]):
 
 
 def with_guess(batch: Batch, network: nn.Module) -> Batch:
-    """The batch with the network's first guess, which takes longer than the rest of a step and needs no weights."""
-    return replace(batch, guess=next(iter(first_guess(network, batch.moving, batch.fixed)), None))
+    """The batch with the network's first guess, which takes longer than the rest of a step and needs no weights.
+
+    Where the field is known a voxel counts by how near the guess is. A network whose search is short cannot find the
+    rest, and learns from it to pull every displacement to the mean: what was right before becomes worse.
+    """
+    guess = next(iter(first_guess(network, batch.moving, batch.fixed)), None)
+    if guess is None or batch.displacement_vox is None:
+        return replace(batch, guess=guess)
+    miss = (guess - batch.displacement_vox).norm(dim=1, keepdim=True)
+    return replace(batch, guess=guess, weight=batch.weight / (1.0 + (miss / _NEAR_VOX) ** 2))
 
 
 def validation_batch(data: TrainingData, settings: TrainingSettings, index: int) -> Batch:

@@ -14,7 +14,7 @@ from engine.models import find_model
 from engine.models.weights import load_weights
 from engine.optimize.surgery import GradientSurgery
 from engine.progress import STOP, Job, Progress
-from engine.training.batches import Batch, TrainingData, batches, validation_batch
+from engine.training.batches import Batch, TrainingData, batches, validation_batch, with_guess
 from engine.training.card import TrainingReport
 from engine.training.devices import Team
 from engine.training.run import Origin, Run, fingerprint, remove_leftovers, restore, write_results, write_run
@@ -137,14 +137,16 @@ def validate(
 ) -> tuple[float | None, float | None]:
     """Mean target error in mm on fixed pairs that no step sees: of the network, and of no motion at all.
 
-    The distance to the known field, weighted to where there is structure; none where `validation_pairs` is 0.
+    The distance to the known field, weighted to where there is structure and a first guess is near; none where
+    `validation_pairs` is 0.
     """
     count = settings.validation_pairs
     if count == 0:
         return None, None
     network.eval()
     own = [validation_batch(data, settings, index).to(team.device) for index in range(team.rank, count, team.size)]
-    errors = torch.tensor([target_error_vox(network, batch) for batch in own], dtype=torch.float64).reshape(-1, 2)
+    found = [target_error_vox(network, with_guess(batch, network)) for batch in own]
+    errors = torch.tensor(found, dtype=torch.float64).reshape(-1, 2)
     network.train()
     total = team.mean(errors.sum(dim=0).to(team.device)) * team.size
     error_vox, still_vox = (total / count).tolist()

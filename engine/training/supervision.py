@@ -94,7 +94,7 @@ def weighted_mean(values: Tensor, weight: Tensor) -> Tensor:
 def target_error_vox(network: nn.Module, batch: Batch) -> tuple[float, float]:
     """Mean distance to the known field where there is structure, in voxels: of the network, and of no motion at all."""
     assert batch.displacement_vox is not None
-    found = network(batch.moving, batch.fixed)
+    found = network(batch.moving, batch.fixed, *(() if batch.guess is None else (batch.guess,)))
     distances = [
         (field - batch.displacement_vox).norm(dim=1, keepdim=True) for field in (found, torch.zeros_like(found))
     ]

@@ -5,7 +5,8 @@ from dataclasses import fields, replace
 import numpy as np
 import torch
 
-from engine.training.batches import Batch, TrainingData, batches, validation_batch
+from engine.models.pyramid import MatchingPyramid
+from engine.training.batches import Batch, TrainingData, batches, validation_batch, with_guess
 from engine.training.settings import TrainingSettings
 
 
@@ -109,3 +110,16 @@ def test_artefacts_are_for_the_network_to_see_and_not_for_the_loss(data: Trainin
     assert any(among.fixed.std() > 1.2 * without.fixed.std() for without, among in pairs)
     assert all(torch.equal(without.clean_fixed, among.clean_fixed) for without, among in pairs)
     assert spoilt.fingerprint() != data.fingerprint()
+
+
+def test_a_voxel_counts_by_how_near_the_first_guess_is(data: TrainingData, settings: TrainingSettings) -> None:
+    batch = validation_batch(data, settings, 0)
+    assert batch.displacement_vox is not None
+    network = MatchingPyramid((4, 4), (1, 1), 4, guided=True)
+
+    found = with_guess(batch, network)
+
+    assert found.guess is not None
+    miss = (found.guess - batch.displacement_vox).norm(dim=1, keepdim=True)
+    torch.testing.assert_close(found.weight * (1 + miss**2), batch.weight)
+    assert with_guess(batch, MatchingPyramid((4, 4), (1, 1), 4)).weight is batch.weight
