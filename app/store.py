@@ -10,11 +10,11 @@ from PySide6.QtCore import QObject, Signal
 
 from app.viewer.boxes import NamedBox, renamed
 from app.viewer.slicing import Pictures
-from app.viewer.view_state import ViewState
+from app.viewer.view_state import DIFFERENCE_WINDOW, WINDOWS, ViewState, windows_of_values
 from engine.case import Case
 from engine.progress import Progress
 from engine.roi import Box
-from engine.volume import Volume
+from engine.volume import IN_HU, Volume
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +95,7 @@ class Store(QObject):
         self.exported_case: Case | None = None
         self.pictures: Pictures | None = None
         self.view = ViewState()
+        self._in_hu = True
         self.boxes: tuple[NamedBox, ...] = ()
         self.selected: int | None = None
         self.settings = RunSettings()
@@ -143,8 +144,16 @@ class Store(QObject):
         first = pictures is not None and (self.pictures is None or self.pictures.geometry != pictures.geometry)
         self.pictures = pictures
         if first:
-            self.set_view(replace(self.view, cursor_zyx=pictures.middle_zyx(), zoom=1.0, pan_zyx_mm=(0.0, 0.0, 0.0)))
+            view = self._with_fitting_window(self.view)
+            self.set_view(replace(view, cursor_zyx=pictures.middle_zyx(), zoom=1.0, pan_zyx_mm=(0.0, 0.0, 0.0)))
         self.pictures_changed.emit()
+
+    def _with_fitting_window(self, view: ViewState) -> ViewState:
+        """Windows of CT for CT, as they are if CT was shown before; for an image on another scale, of its values."""
+        was_in_hu, self._in_hu = self._in_hu, self.fixed is None or self.fixed.modality in IN_HU
+        if not self._in_hu and self.fixed is not None:
+            return replace(view, **windows_of_values(self.fixed.hu[self.fixed.valid]))
+        return view if was_in_hu else replace(view, window_hu=WINDOWS["Paper"], difference_window_hu=DIFFERENCE_WINDOW)
 
     def set_view(self, view: ViewState) -> None:
         if view != self.view:

@@ -15,6 +15,9 @@ PADDING_HU = -2048.0
 
 AIR_HU = -1000.0
 
+IN_HU = ("CT", "CBCT")
+"""Modalities whose values are Hounsfield units."""
+
 NOT_IN_HU = "OT"
 """Modality of a file that does not tell its own and whose values are not those of a CT."""
 

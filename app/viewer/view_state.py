@@ -7,6 +7,9 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
 PlaneName = Literal["axial", "coronal", "sagittal"]
 ImageName = Literal["fixed", "moving", "warped", "difference"]
 LayoutName = Literal["compare", "orientations"]
@@ -84,6 +87,13 @@ class ViewState:
         if image == "difference":
             return replace(self, difference_window_hu=window_hu)
         return replace(self, window_hu=window_hu)
+
+
+def windows_of_values(values: NDArray[np.float32]) -> dict[str, WindowHu]:
+    """For an image on a scale of its own: its values but for half a percent at either end, and ± half of that."""
+    low, high = (float(value) for value in np.percentile(values[:: max(1, values.size // 2**18)], (0.5, 99.5)))
+    width = max(high - low, NARROWEST_WINDOW_HU)
+    return {"window_hu": (low, low + width), "difference_window_hu": (-width / 2, width / 2)}
 
 
 def dragged_window(window_hu: WindowHu, wider_hu: float, higher_hu: float) -> WindowHu:

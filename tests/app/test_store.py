@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 from app.store import Run, RunSettings
-from app.viewer.view_state import ViewState
+from app.viewer.view_state import WINDOWS, ViewState
 from engine.case import Case
 from engine.progress import Progress
 from engine.roi import Box
+from engine.volume import NOT_IN_HU, Volume
 
 BOX = Box(2, 9, 3, 8, 1, 6)
 
@@ -80,6 +81,25 @@ def test_cursor_starts_in_the_middle_of_new_pictures(store, pictures):
     store.change_view(cursor_zyx=(1, 2, 3))
     store.set_pictures(replace(pictures, version=2))
     assert store.view.cursor_zyx == (1, 2, 3)
+
+
+def test_an_image_that_is_not_in_hu_is_shown_from_dark_to_bright(store, volumes, pictures):
+    fixed, moving = volumes
+    values = np.linspace(0.0, 80.0, fixed.hu.size, dtype=np.float32).reshape(fixed.hu.shape)
+    store.set_images(Volume(values, fixed.geometry, fixed.valid, NOT_IN_HU), moving)
+    store.set_pictures(pictures)
+    shown = np.percentile(values[fixed.valid], (0.5, 99.5))
+    assert store.view.window_hu == pytest.approx(shown, abs=1.0)
+    assert store.view.difference_window_hu == pytest.approx((-np.ptp(shown) / 2, np.ptp(shown) / 2), abs=1.0)
+
+    store.set_pictures(None)
+    store.set_images(*volumes)
+    store.set_pictures(pictures)
+    assert store.view.window_hu == WINDOWS["Paper"]
+    store.change_view(window_hu=WINDOWS["Lung"])
+    store.set_pictures(None)
+    store.set_pictures(pictures)
+    assert store.view.window_hu == WINDOWS["Lung"], "a window for CT stays"
 
 
 def test_view_stays_in_the_image():
