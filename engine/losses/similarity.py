@@ -17,7 +17,7 @@ from engine.spatial.self_similarity import SELF_SIMILARITY_REACH, box_sum, mind_
 Dissimilarity = Callable[[Tensor], Tensor]
 Similarity = Callable[[Tensor, Tensor, Tensor], Dissimilarity]
 
-LNCC_RADIUS = 3
+LNCC_RADIUS = 2
 _VARIANCE_FLOOR = 1e-5
 """Squared normalised units (about 6 HU): what counts as noise in a window of local correlation."""
 

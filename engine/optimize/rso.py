@@ -33,7 +33,7 @@ from engine.spatial.warp import sample, voxel_grid
 from engine.volume import Volume, hu_from_normalized_rmse
 
 _NETWORK_LEAST = 48
-_CONTROL_STRIDES = (4, 2)
+_CONTROL_STRIDES = (4, 3)
 _FIELD_SMOOTHNESS = 2.5
 """λ of the roughness at the voxels of the image: with less the box follows streaks and ends at the fold guard."""
 
@@ -216,7 +216,7 @@ class _Padded:
 
 
 def _crop_by_field(crop: _Crop, settings: RegionalSettings, preview: bool) -> Job[Outcome]:
-    """Control points on every 4th, then on every 2nd voxel."""
+    """Control points on every 4th, then on every 3rd voxel."""
     smoothness = _FIELD_SMOOTHNESS if settings.smoothness is None else settings.smoothness
     problem = _crop_problem(crop, settings, smoothness, 2, preview)
     coarse, fine = _halves(settings.iterations)
