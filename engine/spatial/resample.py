@@ -11,6 +11,9 @@ from engine.geometry import Geometry
 from engine.shapes import DisplacementArray, HuArray, Matrix
 from engine.spatial.warp import mapped_indices, sample, voxel_grid
 
+_STRAIGHT = 1e-9
+"""Voxels per voxel off its own axis, up to which a grid counts as parallel to another."""
+
 
 def index_map(source: Geometry, target: Geometry, through: Matrix | None = None) -> Matrix:
     """4 × 4 matrix from voxel indices (x, y, z) of `source` to those of `target`, by way of a map of points."""
@@ -48,10 +51,6 @@ def resized_displacement(displacement_vox: Tensor, source: Geometry, target: Geo
 
 def _sampled(image: Tensor, to_source: Matrix, target: Geometry) -> Tensor:
     return sample(image, mapped_indices(voxel_grid(target.shape_zyx, image), to_source))
-
-
-_STRAIGHT = 1e-9
-"""Voxels per voxel off its own axis, up to which a grid counts as parallel to another."""
 
 
 def is_axis_by_axis(to_source: Matrix) -> bool:
