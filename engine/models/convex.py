@@ -11,17 +11,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import product
-from typing import TypeAlias
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from engine.spatial.resample import mean_of_neighbors, upsampled
-from engine.spatial.self_similarity import mind_ssc
+from engine.spatial.self_similarity import Offset, mind_ssc
 from engine.spatial.warp import compose, warp
-
-Offset: TypeAlias = tuple[int, ...]
 
 LEVELS = ((8, 2), (4, 2), (2, 1))
 """Size of a cell in voxels and radius of its search in cells, coarse to fine: 16, 8 and 2 voxels of motion."""

@@ -12,7 +12,7 @@ from engine.geometry import Geometry
 from engine.preprocess import body_box
 from engine.roi import Box
 from engine.shapes import Matrix
-from engine.spatial.resample import as_tensor, index_map, is_axis_by_axis, resampled
+from engine.spatial.resample import as_tensor, index_map, indices_by_axis, is_axis_by_axis, resampled
 from engine.spatial.warp import Sampler, mapped_indices, voxel_grid
 from engine.volume import Volume, hu_from_normalized_rmse, normalized
 
@@ -98,9 +98,8 @@ def _inside(source: Geometry, target: Geometry, like: Tensor) -> Tensor:
     to_source = index_map(target, source)
     assert is_axis_by_axis(to_source)
     inside = np.ones(target.shape_zyx, dtype=bool)
-    for axis, (count, length) in enumerate(zip(target.shape_zyx, source.shape_zyx, strict=True)):
-        row = 2 - axis
-        indices = to_source[row, row] * np.arange(count) + to_source[row, 3]
+    by_axis = zip(indices_by_axis(to_source, target.shape_zyx), source.shape_zyx, strict=True)
+    for axis, (indices, length) in enumerate(by_axis):
         within = (indices > -0.5) & (indices < length - 0.5)
         inside &= np.expand_dims(within, [k for k in range(3) if k != axis])
     return torch.from_numpy(inside).to(like)[None, None]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 
 from engine.geometry import Geometry
@@ -59,13 +60,17 @@ def is_axis_by_axis(to_source: Matrix) -> bool:
     return bool(np.abs(linear - np.diag(np.diag(linear))).max() < _STRAIGHT)
 
 
+def indices_by_axis(to_source: Matrix, shape_zyx: tuple[int, ...]) -> list[NDArray[np.float64]]:
+    """For z, y and x the index in a parallel grid of every plane of a grid of this shape."""
+    rows = (2, 1, 0)
+    return [to_source[row, row] * np.arange(n) + to_source[row, 3] for row, n in zip(rows, shape_zyx, strict=True)]
+
+
 def _linear_weights(to_source: Matrix, image: Tensor, target: Geometry) -> list[Tensor]:
     """For z, y and x the weights (n of target, n of source) of linear interpolation, edge values outside."""
     found = []
-    for axis, (count, length) in enumerate(zip(target.shape_zyx, image.shape[2:], strict=True)):
-        row = 2 - axis
-        positions = np.clip(to_source[row, row] * np.arange(count) + to_source[row, 3], 0, length - 1)
-        distances = np.abs(positions[:, np.newaxis] - np.arange(length))
+    for indices, length in zip(indices_by_axis(to_source, target.shape_zyx), image.shape[2:], strict=True):
+        distances = np.abs(np.clip(indices, 0, length - 1)[:, np.newaxis] - np.arange(length))
         found.append(torch.as_tensor(np.maximum(1.0 - distances, 0.0)).to(image))
     return found
 
