@@ -152,7 +152,7 @@ class Store(QObject):
         """Windows of CT for CT, as they are if CT was shown before; for an image on another scale, of its values."""
         was_in_hu, self._in_hu = self._in_hu, self.fixed is None or self.fixed.modality in IN_HU
         if not self._in_hu and self.fixed is not None:
-            return replace(view, **windows_of_values(self.fixed.hu[self.fixed.valid]))
+            return replace(view, **windows_of_values(self.fixed.hu, self.fixed.valid))
         return view if was_in_hu else replace(view, window_hu=WINDOWS["Paper"], difference_window_hu=DIFFERENCE_WINDOW)
 
     def set_view(self, view: ViewState) -> None:

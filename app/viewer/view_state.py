@@ -8,7 +8,8 @@ from types import MappingProxyType
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
+
+from engine.shapes import HuArray, MaskArray
 
 PlaneName = Literal["axial", "coronal", "sagittal"]
 ImageName = Literal["fixed", "moving", "warped", "difference"]
@@ -26,6 +27,7 @@ WINDOWS: MappingProxyType[str, WindowHu] = MappingProxyType(
 DIFFERENCE_WINDOW: WindowHu = (-500, 500)
 ZOOM_LIMITS = (0.25, 40.0)
 NARROWEST_WINDOW_HU = 10.0
+_SAMPLED_PLANES = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,9 +91,10 @@ class ViewState:
         return replace(self, window_hu=window_hu)
 
 
-def windows_of_values(values: NDArray[np.float32]) -> dict[str, WindowHu]:
+def windows_of_values(hu: HuArray, valid: MaskArray) -> dict[str, WindowHu]:
     """For an image on a scale of its own: its values but for half a percent at either end, and ± half of that."""
-    low, high = (float(value) for value in np.percentile(values[:: max(1, values.size // 2**18)], (0.5, 99.5)))
+    sampled = tuple(slice(None, None, max(1, n // _SAMPLED_PLANES)) for n in hu.shape)
+    low, high = (float(value) for value in np.percentile(hu[sampled][valid[sampled]], (0.5, 99.5)))
     width = max(high - low, NARROWEST_WINDOW_HU)
     return {"window_hu": (low, low + width), "difference_window_hu": (-width / 2, width / 2)}
 

@@ -50,14 +50,15 @@ class Domain:
 
     def as_markdown(self) -> str:
         """The limits as a section of a model card."""
+        shares = (("lung", self.least_lung_percent), ("soft tissue", self.least_soft_tissue_percent))
+        tissues = " or ".join(f"{percent:g} % {tissue}" for tissue, percent in shares if percent > 0)
+        least_tissue = f"- shows less than {tissues} in the body.\n" if tissues else ""
         return (
             "## When Regard warns\n\n"
             "Before a run, and in the record of the step, where an image\n\n"
             f"- is other than {self._modality_names()};\n"
             f"- has voxels smaller than {self.spacing_mm[0]:g} mm or larger than {self.spacing_mm[1]:g} mm;\n"
-            f"- spans less than {self.least_extent_mm:g} mm along an axis;\n"
-            f"- shows less than {self.least_lung_percent:g} % lung "
-            f"or {self.least_soft_tissue_percent:g} % soft tissue in the body.\n"
+            f"- spans less than {self.least_extent_mm:g} mm along an axis{';' if least_tissue else '.'}\n{least_tissue}"
         )
 
     def _mismatches(self, seen: Appearance) -> Iterator[tuple[str, str]]:

@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import date
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from statistics import mean, median
 
@@ -81,10 +82,8 @@ def main() -> None:
         read_artefacts(arguments.artefacts),
     )
     records: list[Record] = []
-    for trained in (
-        Trained("convex", load_network("convex")),
-        *map(partial(_train, data, arguments.minutes), _TRAINED),
-    ):
+    unlearned = Trained("convex", load_network("convex"))
+    for trained in chain([unlearned], map(partial(_train, data, arguments.minutes), _TRAINED)):
         for passes in (1, 2) if trained.name in _TWICE else (1,):
             records.append({**_figures(trained, passes, cases), **facts})
             write_csv(arguments.out / "architectures.csv", records)

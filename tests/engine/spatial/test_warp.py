@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 import pytest
 import torch
@@ -11,14 +9,6 @@ from engine.spatial.jacobian import jacobian_determinant
 from engine.spatial.warp import compose, exponential, mapped_indices, sample, voxel_grid, warp
 
 SHAPE = (7, 9, 11)
-
-
-@pytest.fixture
-def two_threads() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(2)
-    yield
-    torch.set_num_threads(before)
 
 
 def _random(*shape: int, seed: int = 5) -> Tensor:
