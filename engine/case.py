@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from uuid import uuid4
 
 from engine.errors import InputError
+from engine.guidance import Guidance
 from engine.registration import Registration
 from engine.volume import Volume
 
@@ -16,17 +17,22 @@ def _new_id() -> str:
 
 @dataclass(frozen=True)
 class Case:
-    """An immutable value. `states[0]` is the identity, each later state is the result of its own `steps[-1]`."""
+    """An immutable value. `states[0]` is the identity, each later state is the result of its own `steps[-1]`.
+
+    `guidance`: what the user knows of the pair; every refinement from now on follows it.
+    """
 
     fixed: Volume
     moving: Volume
     states: tuple[Registration, ...]
     cursor: int = 0
     id: str = field(default_factory=_new_id)
+    guidance: Guidance = field(default_factory=Guidance)
 
     def __post_init__(self) -> None:
         if not 0 <= self.cursor < len(self.states):
             raise InputError(f"Expected a state from 0 to {len(self.states) - 1}, got {self.cursor}.")
+        self.guidance.checked(self.fixed.geometry.shape_zyx)
         if any(state.fixed != self.fixed.geometry for state in self.states):
             raise InputError("Expected every state on the grid of the fixed image; one lies on another grid.")
 
@@ -51,6 +57,10 @@ class Case:
         """With one more state behind the current one; what could be redone is dropped."""
         kept = self.states[: self.cursor + 1]
         return replace(self, states=(*kept, registration), cursor=len(kept))
+
+    def guided(self, guidance: Guidance) -> Case:
+        """With other guidance; an `InputError` where its masks do not lie on the fixed grid."""
+        return replace(self, guidance=guidance)
 
     def undone(self) -> Case:
         """One state back; an `InputError` where there is none."""

@@ -70,6 +70,14 @@ class Geometry:
         """Continuous indices (x, y, z) of points (N, 3)."""
         return transform_points(self.index_from_point(), point_xyz_mm)
 
+    def is_close(self, other: Geometry) -> bool:
+        """Whether two grids have the same voxels, to a tenth of one."""
+        if self.shape_zyx != other.shape_zyx:
+            return False
+        corners = np.diag(np.maximum(np.asarray(self.size_xyz) - 1, 1))
+        ends = np.vstack([np.zeros(3), corners])
+        return bool(np.abs(self.points(ends) - other.points(ends)).max() <= 0.1 * min(self.spacing_xyz_mm))
+
     def center_xyz_mm(self) -> PointArray:
         """The middle of the grid, a point (3,)."""
         center: PointArray = self.points([(np.asarray(self.size_xyz) - 1) / 2])[0]
@@ -80,10 +88,13 @@ class Geometry:
         origin = self.points([[box.x0, box.y0, box.z0]])[0]
         return Geometry(box.shape_zyx, self.spacing_xyz_mm, as_triple(origin), self.direction)
 
-    def resampled(self, spacing_xyz_mm: Triple, multiple_of: int = 1) -> Geometry:
-        """A grid of other spacing over the same extent and with the same center, its size rounded up."""
+    def resampled(self, spacing_xyz_mm: Triple, multiple_of: int = 1, least: int = 1) -> Geometry:
+        """A grid of other spacing over the same extent and with the same center, its size rounded up.
+
+        `least`: voxels that it has along each axis even where that is more than the extent, a multiple itself.
+        """
         size = [
-            multiple_of * max(1, int(np.ceil(n * old / new / multiple_of - 1e-6)))
+            max(least, multiple_of * max(1, int(np.ceil(n * old / new / multiple_of - 1e-6))))
             for n, old, new in zip(self.size_xyz, self.spacing_xyz_mm, spacing_xyz_mm, strict=True)
         ]
         half_extent = (np.asarray(size) - 1) / 2 * np.asarray(spacing_xyz_mm)

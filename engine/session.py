@@ -176,12 +176,14 @@ def _iso(case: Case, settings: IsoSettings, device: torch.device, preview: bool,
 
     model = _network_of(case)
     similarity = _similarity(case, settings.by, settings.similarity)
-    image_settings = ImageSettings(settings.iterations, settings.by, similarity, settings.weight, model, watched)
+    image_settings = ImageSettings(
+        settings.iterations, settings.by, similarity, settings.weight, model, watched, case.guidance
+    )
     refined = yield from iso(case.fixed, case.moving, case.current, image_settings, device, preview)
     changes: dict[str, Any] = {"displacement_vox": refined.displacement_vox}
     if settings.by == "network":
         changes |= {"model": model, "weights": refined.weights}
-    notes = refined.notes + _domain_notes(case, model, settings.by)
+    notes = refined.notes + _domain_notes(case, model, settings.by) + _guidance_notes(case, changes)
     return _Result(changes, "iso", refined.iterations, notes)
 
 
@@ -198,13 +200,17 @@ def _rso(case: Case, settings: RsoSettings, device: torch.device, preview: bool)
         settings.weight,
         _network_of(case),
         f"rso {number}",
+        case.guidance,
     )
     regional = yield from rso(case.fixed, case.moving, case.current, regional_settings, device, preview)
+    changes = {"displacement_vox": regional.displacement_vox}
     return _Result(
-        {"displacement_vox": regional.displacement_vox},
+        changes,
         regional_settings.stage,
         regional.iterations,
-        regional.notes + _domain_notes(case, regional_settings.model, settings.by),
+        regional.notes
+        + _domain_notes(case, regional_settings.model, settings.by)
+        + _guidance_notes(case, changes, settings.box),
         settings.box,
         regional.box_rmse_hu_before,
         regional.box_rmse_hu_after,
@@ -217,6 +223,28 @@ def _domain_notes(case: Case, model: str, by: str = "network") -> tuple[str, ...
     from engine.models import unlike_training
 
     return unlike_training(model, case.fixed, case.moving) if by == "network" else ()
+
+
+def _guidance_notes(case: Case, changes: dict[str, Any], box: Box | None = None) -> tuple[str, ...]:
+    """What of the guidance was followed, and how far the points are off before and after."""
+    from engine.optimize.guide import points_in
+
+    guidance, notes = case.guidance, []
+    used = points_in(box, guidance, case.fixed.geometry)
+    if used.any():
+        fixed_mm, moving_mm = guidance.fixed_points_mm[used], guidance.moving_points_mm[used]
+        before, after = (
+            float(np.linalg.norm(state.map_points(fixed_mm) - moving_mm, axis=1).mean())
+            for state in (case.current, replace(case.current, **changes))
+        )
+        what = "1 point" if len(fixed_mm) == 1 else f"{len(fixed_mm)} points"
+        notes.append(f"{what}: {before:.1f} → {after:.1f} mm off")
+    region = slice(None) if box is None else box.slices_zyx
+    for mask, what in ((guidance.rigid, "kept rigid"), (guidance.excluded, "excluded")):
+        count = 0 if mask is None else int(np.count_nonzero(mask[region]))
+        if count:
+            notes.append(f"{count} voxels {what}")
+    return tuple(notes)
 
 
 def _network_of(case: Case) -> str:

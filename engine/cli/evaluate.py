@@ -11,13 +11,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.cli.inputs import named, opened_case, read_case
+from engine.cli.inputs import named, opened_case, read_case, read_mask, read_point_pairs
 from engine.errors import InputError
 from engine.field import displacement_vox_from_mm
 from engine.geometry import Geometry
 from engine.io.atomic import whole_file
 from engine.io.images import read_labels, to_sitk_image
-from engine.io.points import read_points
 from engine.io.transforms import read_transform, to_sitk_transform
 from engine.metrics import field_figures, overlap, rmse_hu, target_registration_error
 from engine.preprocess import body_of
@@ -31,7 +30,8 @@ if TYPE_CHECKING:
 def run(arguments: argparse.Namespace) -> None:
     """Run the command."""
     case = read_case(arguments.fixed, arguments.moving)
-    points = _points(arguments, case.fixed.geometry, case.moving.geometry)
+    geometries = case.fixed.geometry, case.moving.geometry
+    points = read_point_pairs(arguments.points, *geometries) if arguments.points else None
     masks = _masks(arguments, case.fixed.geometry)
     stages = []
     for name, transform in _transforms(arguments.transform, case.fixed.geometry):
@@ -53,24 +53,12 @@ def _transforms(path: str, fixed: Geometry) -> list[tuple[str, sitk.Transform]]:
     return [(state.steps[-1].name, to_sitk_transform(state)) for state in states if state.steps]
 
 
-def _points(arguments: argparse.Namespace, fixed: Geometry, moving: Geometry) -> tuple[PointArray, PointArray] | None:
-    if not arguments.points:
-        return None
-    fixed_path, moving_path = arguments.points
-    return (
-        named("FIXED_PTS", lambda: read_points(fixed_path, fixed)),
-        named("MOVING_PTS", lambda: read_points(moving_path, moving)),
-    )
-
-
 def _masks(arguments: argparse.Namespace, fixed: Geometry) -> tuple[MaskArray, sitk.Image] | None:
     if not arguments.masks:
         return None
-    fixed_labels, geometry = named("FIXED_MASK", lambda: read_labels(arguments.masks[0]))
-    if geometry.shape_zyx != fixed.shape_zyx:
-        raise InputError(f"FIXED_MASK: expected the fixed grid {fixed.shape_zyx}, got {geometry.shape_zyx} (z, y, x).")
+    fixed_mask = read_mask("FIXED_MASK", arguments.masks[0], fixed)
     moving_labels, moving_geometry = named("MOVING_MASK", lambda: read_labels(arguments.masks[1]))
-    return fixed_labels > 0, to_sitk_image((moving_labels > 0).astype(np.uint8), moving_geometry)
+    return fixed_mask, to_sitk_image((moving_labels > 0).astype(np.uint8), moving_geometry)
 
 
 def _figures(

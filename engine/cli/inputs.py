@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
 from engine.case import Case
 from engine.errors import InputError
+from engine.geometry import Geometry
+from engine.guidance import Guidance
 from engine.io.case_folder import open_case
-from engine.io.images import read_volume
+from engine.io.images import read_labels, read_volume
+from engine.io.points import read_points
 from engine.runtime import Runtime
+from engine.shapes import MaskArray, PointArray
 
 T = TypeVar("T")
 
@@ -30,6 +34,41 @@ def read_case(fixed: str, moving: str) -> Case:
         named("FIXED", lambda: read_volume(fixed, name=Path(fixed).name)),
         named("MOVING", lambda: read_volume(moving, name=Path(moving).name)),
     )
+
+
+def read_point_pairs(paths: Sequence[str], fixed: Geometry, moving: Geometry) -> tuple[PointArray, PointArray]:
+    """FIXED_PTS and MOVING_PTS, each (N, 3) in mm."""
+    fixed_path, moving_path = paths
+    return (
+        named("FIXED_PTS", lambda: read_points(fixed_path, fixed)),
+        named("MOVING_PTS", lambda: read_points(moving_path, moving)),
+    )
+
+
+def read_mask(argument: str, path: str, fixed: Geometry) -> MaskArray:
+    """A mask on the fixed grid; whatever is not zero counts."""
+    labels, geometry = named(argument, lambda: read_labels(path))
+    if not geometry.is_close(fixed):
+        raise InputError(
+            f"{argument}: expected a mask on the fixed grid {fixed.shape_zyx} (z, y, x), got {geometry.shape_zyx} "
+            "or another place in space; resample it onto the fixed image first."
+        )
+    mask: MaskArray = labels != 0
+    return mask
+
+
+def read_guidance(arguments: argparse.Namespace, fixed: Geometry, moving: Geometry) -> Guidance:
+    """What `--points`, `--rigid-mask` and `--exclude-mask` say."""
+    points = read_point_pairs(arguments.points, fixed, moving) if arguments.points else ()
+    masks = {
+        name: read_mask(argument, path, fixed)
+        for name, argument, path in (
+            ("rigid", "--rigid-mask", arguments.rigid_mask),
+            ("excluded", "--exclude-mask", arguments.exclude_mask),
+        )
+        if path
+    }
+    return named("--points", lambda: Guidance(*points, **masks))
 
 
 def opened_case(folder: str) -> Case:

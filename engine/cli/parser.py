@@ -73,6 +73,11 @@ def _register(commands: _Commands) -> None:
     parser.add_argument("--by", choices=("field", "network"), default="field", help="what ISO and RSO optimise")
     parser.add_argument("--similarity", choices=("auto", "mse", "lncc", "mind"), default="auto")
     parser.add_argument("--weight", type=float, metavar="W", help="expert: weight of the roughness")
+    parser.add_argument(
+        "--points", nargs=2, metavar=("FIXED_PTS", "MOVING_PTS"), help="the same places in both: refinement goes there"
+    )
+    parser.add_argument("--rigid-mask", metavar="FILE", help="on the fixed grid: what keeps its shape, such as bone")
+    parser.add_argument("--exclude-mask", metavar="FILE", help="on the fixed grid: where nothing corresponds")
     parser.add_argument("--force", action="store_true", help="replace results that are there")
     _runtime(parser)
 

@@ -7,7 +7,7 @@ from functools import partial
 
 from engine import __version__
 from engine.case import Case
-from engine.cli.inputs import named, read_case, runtime_of
+from engine.cli.inputs import named, read_case, read_guidance, runtime_of
 from engine.cli.steps import run_and_tell
 from engine.errors import InputError
 from engine.io.atomic import refuse_occupied
@@ -24,6 +24,7 @@ def run(arguments: argparse.Namespace) -> None:
     steps = planned_steps(arguments, boxes)
     refuse_occupied(arguments.out, arguments.force)
     case = read_case(arguments.fixed, arguments.moving)
+    case = case.guided(read_guidance(arguments, case.fixed.geometry, case.moving.geometry))
     for box in boxes:
         named("--box", partial(box.checked, case.fixed.geometry.shape_zyx))
     for settings in steps:

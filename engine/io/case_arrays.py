@@ -1,4 +1,4 @@
-"""The arrays of a case's states in files, each array once, known again by a digest of its bytes."""
+"""The arrays of a case's states and guidance in files, each array once, known again by a digest of its bytes."""
 
 from __future__ import annotations
 
@@ -11,14 +11,16 @@ from typing import Any
 import numpy as np
 
 from engine.errors import InputError
+from engine.geometry import Geometry
 from engine.io.atomic import reserve, whole_file
-from engine.shapes import DisplacementArray
+from engine.io.images import array_of, read_image, to_sitk_image, write_sitk_image
+from engine.shapes import DisplacementArray, MaskArray
 
 ZERO = "zero"
 """Digest of a displacement that is zero everywhere, bit for bit."""
 
 _HEADER_BYTES = 1024
-_NUMBERED = re.compile(r"(?:state|weights)_(\d+)\.(?:npy|safetensors)")
+_NUMBERED = re.compile(r"(?:state|weights|mask)_(\d+)\.(?:npy|safetensors|mha)")
 
 FileEntry = dict[str, str]
 """`{"file": name, "digest": digest}`, as case.json has it."""
@@ -27,9 +29,11 @@ FileEntry = dict[str, str]
 class ArrayFiles:
     """The array files of one case folder: writes what is not there yet and remembers what is in use."""
 
-    def __init__(self, folder: Path, present_states: list[dict[str, Any]]) -> None:
+    def __init__(self, folder: Path, present: dict[str, Any]) -> None:
+        """`present`: what case.json says so far, or nothing."""
         self._folder = folder
-        entries = [state.get(kind) for state in present_states for kind in ("displacement", "weights")]
+        entries = [state.get(kind) for state in present.get("states", []) for kind in ("displacement", "weights")]
+        entries += [present.get("guidance", {}).get(kind) for kind in ("rigid", "excluded")]
         self._by_digest: dict[str, FileEntry] = {
             entry["digest"]: entry for entry in entries if entry and (folder / entry["file"]).is_file()
         }
@@ -65,6 +69,15 @@ class ArrayFiles:
             self._remember(name, digest)
         self._weights_seen[id(tensors)] = self._entry_in_use(digest)
         return self._weights_seen[id(tensors)]
+
+    def mask(self, mask: MaskArray, geometry: Geometry) -> FileEntry:
+        """The entry of a mask on a grid, written now if it is new."""
+        digest = hashlib.sha1(np.packbits(mask).data, usedforsecurity=False).hexdigest()
+        if digest not in self._by_digest:
+            name = self._new_name("mask", ".mha")
+            write_sitk_image(self._folder / name, to_sitk_image(mask, geometry), compressed=True)
+            self._remember(name, digest)
+        return self._entry_in_use(digest)
 
     def remove_written(self) -> None:
         """Take back what was written, after an error."""
@@ -108,6 +121,12 @@ def read_weights(folder: Path, entry: FileEntry) -> dict[str, Any]:
     except SafetensorError as error:
         raise InputError("The weights of a state cannot be read.") from error
     return tensors
+
+
+def read_mask(folder: Path, entry: FileEntry) -> MaskArray:
+    """Read a mask from its file."""
+    mask: MaskArray = array_of(read_image(_inside(folder, entry), "sitkUInt8")) != 0
+    return mask
 
 
 def _inside(folder: Path, entry: FileEntry) -> Path:

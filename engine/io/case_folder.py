@@ -15,8 +15,9 @@ import numpy as np
 from engine.case import Case
 from engine.errors import InputError, OutputError
 from engine.geometry import Geometry
+from engine.guidance import Guidance
 from engine.io.atomic import output_errors, whole_file, whole_folder
-from engine.io.case_arrays import ArrayFiles, read_displacement, read_weights
+from engine.io.case_arrays import ArrayFiles, read_displacement, read_mask, read_weights
 from engine.io.images import array_of, read_image, to_sitk_image, write_sitk_image
 from engine.io.step_json import step_as_dict, step_from_dict
 from engine.registration import Registration
@@ -57,7 +58,8 @@ def open_case(folder: str | Path) -> Case:
     try:
         fixed, moving = (_opened_volume(source, role, manifest[role]) for role in ("fixed", "moving"))
         states = _opened_states(source, manifest["states"], fixed.geometry)
-        return Case(fixed, moving, states, int(manifest["cursor"]), str(manifest["id"]))
+        guidance = _opened_guidance(source, manifest.get("guidance", {}))
+        return Case(fixed, moving, states, int(manifest["cursor"]), str(manifest["id"]), guidance)
     except (InputError, KeyError, TypeError, ValueError, AttributeError, OSError, EOFError) as error:
         raise InputError("The case is damaged: a part of it is missing or does not fit the rest.") from error
 
@@ -87,7 +89,7 @@ def _present_manifest(folder: Path) -> dict[str, Any] | None:
 
 def _save_into(case: Case, folder: Path, present: dict[str, Any]) -> None:
     """Write the arrays that `folder` lacks, then case.json, then remove the arrays that no state needs any more."""
-    files = ArrayFiles(folder, present.get("states", []))
+    files = ArrayFiles(folder, present)
     try:
         states = [_state_as_dict(state, files) for state in case.states]
         manifest = {
@@ -98,6 +100,7 @@ def _save_into(case: Case, folder: Path, present: dict[str, Any]) -> None:
             "fixed": _volume_as_dict(case.fixed),
             "moving": _volume_as_dict(case.moving),
             "states": states,
+            "guidance": _guidance_as_dict(case, files),
         }
         with whole_file(folder / "case.json") as temporary:
             temporary.write_text(json.dumps(manifest, indent=1, allow_nan=False), encoding="utf-8")
@@ -120,6 +123,27 @@ def _state_as_dict(state: Registration, files: ArrayFiles) -> dict[str, Any]:
         "weights": None if state.weights is None else files.weights(state.weights),
         "steps": [step_as_dict(step) for step in state.steps],
     }
+
+
+def _guidance_as_dict(case: Case, files: ArrayFiles) -> dict[str, Any]:
+    guidance = case.guidance
+    points = {
+        "fixed_points_mm": guidance.fixed_points_mm.tolist(),
+        "moving_points_mm": guidance.moving_points_mm.tolist(),
+    }
+    masks = {"rigid": guidance.rigid, "excluded": guidance.excluded}
+    entries = {name: files.mask(mask, case.fixed.geometry) for name, mask in masks.items() if mask is not None}
+    return {**points, **entries}
+
+
+def _opened_guidance(folder: Path, values: dict[str, Any]) -> Guidance:
+    points = [
+        np.array(values.get(name, []), dtype=np.float64).reshape(-1, 3)
+        for name in ("fixed_points_mm", "moving_points_mm")
+    ]
+    return Guidance(
+        *points, **{name: read_mask(folder, values[name]) for name in ("rigid", "excluded") if name in values}
+    )
 
 
 def _as_stored(hu: HuArray) -> np.ndarray[Any, Any]:

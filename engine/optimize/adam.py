@@ -19,7 +19,7 @@ class Adam:
     """Steps of `torch.optim.Adam` with its defaults, on the `.grad` of the given tensors."""
 
     def __init__(self, parameters: list[Tensor], learning_rate: float) -> None:
-        self._parameters, self._learning_rate = parameters, learning_rate
+        self._parameters, self.learning_rate = parameters, learning_rate
         self._means = [torch.zeros_like(parameter) for parameter in parameters]
         self._squares = [torch.zeros_like(parameter) for parameter in parameters]
         self._steps = 0
@@ -40,4 +40,4 @@ class Adam:
             mean.lerp_(parameter.grad, 1.0 - _BETAS[0])
             square.mul_(_BETAS[1]).addcmul_(parameter.grad, parameter.grad, value=1.0 - _BETAS[1])
             scale = square.sqrt().div_(math.sqrt(second)).add_(_EPSILON)
-            parameter.addcdiv_(mean, scale, value=-self._learning_rate / first)
+            parameter.addcdiv_(mean, scale, value=-self.learning_rate / first)

@@ -41,17 +41,19 @@ def _profile(inner: tuple[int, int], outer: tuple[int, int], size: int) -> NDArr
     return profile
 
 
-def working_crop(box: Box, shape_zyx: tuple[int, int, int], multiple_of: int = 1, least: int = 1) -> Box:
-    """Box and collar, grown inside the image to a multiple of voxels and a least size where there is room."""
+def working_crop(box: Box, shape_zyx: tuple[int, int, int], least_zyx: tuple[int, int, int] | None = None) -> Box:
+    """Box and collar, grown inside the image to a least size where there is room."""
     ranges = [
-        _grown(start, stop, size, multiple_of, least)
-        for (start, stop), size in zip(collared(box, shape_zyx).ranges_zyx, shape_zyx, strict=True)
+        _grown(start, stop, size, least)
+        for (start, stop), size, least in zip(
+            collared(box, shape_zyx).ranges_zyx, shape_zyx, least_zyx or (1, 1, 1), strict=True
+        )
     ]
     (z0, z1), (y0, y1), (x0, x1) = ranges
     return Box(x0, x1, y0, y1, z0, z1)
 
 
-def _grown(start: int, stop: int, size: int, multiple_of: int, least: int) -> tuple[int, int]:
-    wanted = min(size, max(least, -(-(stop - start) // multiple_of) * multiple_of))
+def _grown(start: int, stop: int, size: int, least: int) -> tuple[int, int]:
+    wanted = min(size, max(least, stop - start))
     start = max(0, min(start - (wanted - (stop - start)) // 2, size - wanted))
     return start, max(stop, start + wanted)

@@ -16,9 +16,9 @@ from engine.optimize.pair_grid import PairGrid
 from engine.optimize.parametrize import Parametrization
 from engine.optimize.surgery import BudgetSurgery
 from engine.progress import STOP, Job, Preview, PreviewClock, Progress
-from engine.volume import hu_from_normalized_rmse
 
 _FOLD_WEIGHT = 5.0
+_WARM_UP = 10
 _MASK_EVERY = 10
 """Iterations between two looks at which voxels both scanners saw."""
 
@@ -32,8 +32,9 @@ class Problem:
     `unfaded`: the same without a window, whose roughness counts, or none where there is no window.
     `smoothness`: weight λ of the roughness, or none for gradient surgery with a roughness budget.
     `coarse_step`: roughness and folding are looked at on every n-th voxel, as fine as the residual can vary.
-    `preview`: from the warped image (normalised) to what a window can show, or none.
-    `errors_hu`: from the warped image and the error in the region to the errors of whole image and box that are told.
+    `guiding`: from u to how much it goes against what the user knows, or none where nothing is known.
+    `preview`: from a residual to what a window can show, or none.
+    `errors_hu`: from the warped image and the squared error in the region to the errors of image and box that are told.
     """
 
     stage: str
@@ -47,6 +48,7 @@ class Problem:
     coarse_step: int = 1
     preview: Callable[[Tensor], Preview] | None = None
     unfaded: Callable[[Tensor], Tensor] | None = None
+    guiding: Callable[[Tensor], Tensor] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,21 +76,27 @@ def descend(problem: Problem, what: Parametrization, iterations: int, before: in
     best = look.at(what.residual()).as_outcome(what)
     highest_mse = best.mse
     for iteration in range(1, iterations + 1):
+        optimizer.learning_rate = what.learning_rate * _pace(iteration, iterations)
         look.step(optimizer, what)
         if iteration % _MASK_EVERY == 0:
             best = look.renewed(best, what.residual())
         state = look.at(what.residual())
         if state.mse <= highest_mse and state.score < best.score:
             best = state.as_outcome(what)
-        preview = problem.preview(state.warped) if problem.preview is not None and clock.due() else None
+        preview = problem.preview(state.residual.detach()) if problem.preview is not None and clock.due() else None
         command = yield _progress(problem, state, before + iteration, of or iterations, preview)
         if command is STOP:
             return replace(best, iterations=before + iteration, stopped=True)
     return replace(best, iterations=before + iterations)
 
 
+def _pace(iteration: int, iterations: int) -> float:
+    """Share of the learning rate: a short rise, since Adam's first steps move all by the whole of it, then a cosine."""
+    return min(1.0, iteration / _WARM_UP) * 0.5 * (1.0 + math.cos(math.pi * iteration / (iterations + 1)))
+
+
 def _progress(problem: Problem, state: _State, done: int, total: int, preview: Preview | None) -> Progress:
-    whole_hu, box_hu = problem.errors_hu(state.warped, hu_from_normalized_rmse(state.mse))
+    whole_hu, box_hu = problem.errors_hu(state.warped, state.mse)
     return Progress(problem.stage, done, total, whole_hu, box_hu, preview)
 
 
@@ -106,7 +114,7 @@ class _State:
 
     def as_outcome(self, what: Parametrization) -> Outcome:
         parameters = [parameter.detach().clone() for parameter in what.parameters()]
-        return Outcome(self.residual.detach().clone(), self.score, self.mse, parameters)
+        return Outcome(self.residual.detach(), self.score, self.mse, parameters)
 
 
 class _Look:
@@ -141,6 +149,8 @@ class _Look:
         unfaded = total if problem.unfaded is None else problem.unfaded(residual)
         roughness, folding = grad_l2(_thinned(unfaded, problem)), fold_penalty(_thinned(total, problem))
         similarity = self._dissimilarity(warped)
+        if problem.guiding is not None:
+            similarity = similarity + problem.guiding(total)
         rough = float(roughness.detach())
         if problem.smoothness is None and self._surgery is None:
             self._surgery = BudgetSurgery(rough)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -11,8 +11,10 @@ import torch
 from torch import Tensor
 
 from engine.geometry import Geometry
+from engine.guidance import Guidance
 from engine.optimize.descent import Outcome, Problem, descend
 from engine.optimize.general import case_network, finished, network_pair
+from engine.optimize.guide import compared, guiding
 from engine.optimize.pair_grid import PairGrid, at_spacing
 from engine.optimize.parametrize import ControlGrid, NetworkChange
 from engine.preprocess import body_box
@@ -54,7 +56,7 @@ class Refined:
 class ImageSettings:
     """How to optimise the whole image. `smoothness`: λ, or none for the default of the way chosen.
 
-    `watched`: a box of the fixed image whose error is told beside that of the image.
+    `watched`: a box of the fixed image whose error is told beside that of the image. `guidance`: what the user knows.
     """
 
     iterations: int
@@ -63,6 +65,7 @@ class ImageSettings:
     smoothness: float | None
     model: str
     watched: Box | None = None
+    guidance: Guidance = field(default_factory=Guidance)
 
 
 def iso(
@@ -70,7 +73,7 @@ def iso(
 ) -> Job[Refined]:
     """Refine a whole registration."""
     way = _by_network if settings.by == "network" else _by_field
-    return (yield from way(fixed, moving, start, settings, device, preview))
+    return (yield from way(compared(fixed, settings.guidance), moving, start, settings, device, preview))
 
 
 def _by_field(
@@ -96,8 +99,8 @@ def _by_field(
             carried = gaussian(begin.displacement_vox, [_START_SIGMA_VOX] * 3)
         else:
             carried = resized_displacement(found, geometry, grid.geometry)
-        problem = _problem(fixed, start, begin, settings, smoothness, preview)
-        problem = replace(problem, total=lambda displacement: displacement, coarse_step=_CONTROL_STRIDE)
+        problem = _problem(fixed, start, begin, lambda whole: whole, settings, smoothness, preview)
+        problem = replace(problem, coarse_step=_CONTROL_STRIDE)
         control = ControlGrid(grid.geometry.shape_zyx, _CONTROL_STRIDE, device, carried)
         outcome: Outcome = yield from descend(problem, control, count, before, settings.iterations)
         found, geometry = outcome.residual, grid.geometry
@@ -130,42 +133,53 @@ def _problem(
     fixed: Volume,
     start: Registration,
     begin: _Begin,
+    total: Callable[[Tensor], Tensor],
     settings: ImageSettings,
     smoothness: float | None,
     preview: bool,
 ) -> Problem:
-    """To change the start by a residual."""
+    """To find what `total` turns into the best displacement."""
     grid, seen = begin.grid, begin.seen
     everywhere = torch.ones_like(grid.fixed)
-    whole_hu = _whole_rmse_hu(fixed, start, begin.mse)
+    held = int(np.count_nonzero(fixed.valid[body_box(fixed).slices_zyx]))
+    whole_hu = told_rmse_hu(last_mse(start), share_of(fixed, held), begin.mse)
     box = None if settings.watched is None else grid.holding(settings.watched, fixed.geometry) * seen
     in_sight = box is not None and bool(box.any())
     return Problem(
         "iso",
         grid,
-        lambda residual: begin.displacement_vox + residual,
+        total,
         everywhere,
         everywhere,
         settings.similarity,
         smoothness,
-        lambda warped, error_hu: (
-            whole_hu(error_hu),
+        lambda warped, mse: (
+            whole_hu(mse),
             grid.rmse_hu(warped, box) if box is not None and in_sight else None,
         ),
-        preview=whole_preview(grid, fixed) if preview else None,
+        preview=whole_preview(grid, fixed, total) if preview else None,
+        guiding=guiding(settings.guidance, grid, start),
     )
 
 
-def _whole_rmse_hu(fixed: Volume, start: Registration, start_mse: float) -> Callable[[float], float]:
-    """From the error over the working grid to that of the whole image: beyond the patient's box it stays as it is.
+def told_rmse_hu(known_mse: float, share: float, start_mse: float) -> Callable[[float], float]:
+    """From the squared error of a part on a working grid to the RMSE in HU that is told of an image that holds it.
 
-    `start_mse`: that of the start on the working grid, which sees less of the noise than the image itself.
+    `known_mse`: of the image before, `share`: of its voxels that lie in the part, `start_mse`: of the part before. What
+    is not the part's, or what the working grid does not see of the noise, stays as it is.
     """
-    inside = fixed.valid[body_box(fixed).slices_zyx]
-    share = int(np.count_nonzero(inside)) / max(1, int(np.count_nonzero(fixed.valid)))
-    last_mse = (start.steps[-1].rmse_hu / 2000.0) ** 2 if start.steps else 0.0
-    rest = max(0.0, last_mse - share * start_mse)
-    return lambda error_hu: hu_from_normalized_rmse(rest + share * (error_hu / 2000.0) ** 2)
+    rest = max(0.0, known_mse - share * start_mse)
+    return lambda mse: hu_from_normalized_rmse(rest + share * mse)
+
+
+def last_mse(start: Registration) -> float:
+    """Squared error (normalised) of the whole image after the last step, zero where there was none."""
+    return (start.steps[-1].rmse_hu / 2000.0) ** 2 if start.steps else 0.0
+
+
+def share_of(fixed: Volume, voxels: int) -> float:
+    """What share of the valid voxels of an image a number of them is."""
+    return voxels / max(1, int(np.count_nonzero(fixed.valid)))
 
 
 def working_spacing_mm(fixed: Volume) -> float:
@@ -183,7 +197,10 @@ def _by_network(
     """
     network = case_network(settings.model, start.weights, device)
     grid, aligned = network_pair(settings.model, fixed, moving, start.rigid, device)
-    problem = _problem(fixed, start, _Begin.on(grid, start), settings, settings.smoothness, preview)
+    begin = _Begin.on(grid, start)
+    problem = _problem(
+        fixed, start, begin, lambda change: begin.displacement_vox + change, settings, settings.smoothness, preview
+    )
     change = NetworkChange(network, aligned, grid.fixed * grid.fixed_valid)
     outcome: Outcome = yield from descend(problem, change, settings.iterations)
     if not outcome.residual.any():
@@ -208,13 +225,14 @@ def on_grid(start: Registration, geometry: Geometry, device: torch.device) -> Te
     return resized_displacement(as_tensor(start.displacement_vox), start.fixed, geometry).to(device)
 
 
-def whole_preview(grid: PairGrid, fixed: Volume) -> Callable[[Tensor], Preview]:
-    """Shows a warped image of a working grid on the part of the fixed grid that holds the patient."""
+def whole_preview(grid: PairGrid, fixed: Volume, total: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Preview]:
+    """Shows what a residual of a working grid makes of the moving image, where the fixed grid holds the patient."""
     region = body_box(fixed)
     target = fixed.geometry.cropped(region)
 
-    def preview(warped: Tensor) -> Preview:
-        image = resampled(warped.cpu(), grid.geometry, target)[0, 0]
+    @torch.no_grad()
+    def preview(residual: Tensor) -> Preview:
+        image = resampled(grid.warped(total(residual)).cpu(), grid.geometry, target)[0, 0]
         return Preview(region, (image * 2000.0 - 1000.0).numpy())
 
     return preview

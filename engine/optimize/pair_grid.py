@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -76,7 +76,13 @@ def at_spacing(
 ) -> PairGrid:
     """The pair at an isotropic working spacing, low-pass filtered where voxels grow, as far as the patient reaches."""
     geometry = fixed.geometry.cropped(body_box(fixed)).resampled((spacing_mm,) * 3, multiple_of)
-    moving_geometry = moving.geometry.resampled((spacing_mm,) * 3)
+    return _pair(fixed, moving, rigid, geometry, moving.geometry.resampled((spacing_mm,) * 3), device)
+
+
+def _pair(
+    fixed: Volume, moving: Volume, rigid: Matrix, geometry: Geometry, moving_geometry: Geometry, device: torch.device
+) -> PairGrid:
+    """Two images on grids parallel to their own."""
     return PairGrid(
         geometry,
         *_reduced(fixed, geometry, device),
@@ -106,24 +112,29 @@ def _inside(source: Geometry, target: Geometry, like: Tensor) -> Tensor:
 
 
 def on_crop(
-    fixed: Volume, moving: Volume, rigid: Matrix, crop: Box, reach_vox: Tensor, device: torch.device
+    fixed: Volume,
+    moving: Volume,
+    rigid: Matrix,
+    crop: Box,
+    reach_vox: Tensor,
+    device: torch.device,
+    spacing_mm: float | None = None,
+    multiple_of: int = 1,
+    least: int = 1,
 ) -> PairGrid:
-    """The fixed image inside a box at its own voxels, and that part of the moving image that can be needed.
+    """The fixed image inside a box, and that part of the moving image that can be needed.
 
-    `reach_vox` (1, 3, d, h, w): the present displacement inside the box; the moving part covers where it leads
-    and `SPARE_MM` more.
+    Both at their own voxels, or at an isotropic working spacing in sizes that `Geometry.resampled` tells. `reach_vox`
+    (1, 3, d, h, w): the present displacement at the voxels of the box; the moving part covers where it leads and
+    `SPARE_MM` more.
     """
-    geometry = fixed.geometry.cropped(crop)
-    to_moving = index_map(geometry, moving.geometry, rigid)
-    part = _reached(reach_vox, to_moving, moving.geometry)
-    offset = np.eye(4)
-    offset[:3, 3] = -part.x0, -part.y0, -part.z0
-    return PairGrid(
-        geometry,
-        *_cut(fixed, crop, device),
-        *_cut(moving, part, device),
-        offset @ to_moving,
-    )
+    inner = fixed.geometry.cropped(crop)
+    part = _reached(reach_vox, index_map(inner, moving.geometry, rigid), moving.geometry)
+    pieces = _cut(fixed, crop), _cut(moving, part)
+    if spacing_mm is None:
+        return _pair(*pieces, rigid, inner, pieces[1].geometry, device)
+    geometry = inner.resampled((spacing_mm,) * 3, multiple_of, least)
+    return _pair(*pieces, rigid, geometry, pieces[1].geometry.resampled((spacing_mm,) * 3), device)
 
 
 def _reached(reach_vox: Tensor, to_moving: Matrix, moving: Geometry) -> Box:
@@ -139,7 +150,7 @@ def _reached(reach_vox: Tensor, to_moving: Matrix, moving: Geometry) -> Box:
     return Box(x0, x1, y0, y1, z0, z1)
 
 
-def _cut(volume: Volume, box: Box, device: torch.device) -> tuple[Tensor, Tensor]:
-    hu, valid = volume.hu[box.slices_zyx], volume.valid[box.slices_zyx]
-    part = Volume(hu, volume.geometry.cropped(box), valid)
-    return as_tensor(normalized(part.filled_hu()), device), as_tensor(valid.astype(np.float32), device)
+def _cut(volume: Volume, box: Box) -> Volume:
+    return replace(
+        volume, hu=volume.hu[box.slices_zyx], geometry=volume.geometry.cropped(box), valid=volume.valid[box.slices_zyx]
+    )

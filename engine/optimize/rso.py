@@ -7,8 +7,9 @@ loss in the box, and what it changed in box and collar is kept. Both end in the 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -16,26 +17,36 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from engine.errors import InputError
-from engine.models import SIZE_MULTIPLE
+from engine.guidance import Guidance
+from engine.models import SIZE_MULTIPLE, find_model
 from engine.optimize.collar import COLLAR_VOX, collared, window, working_crop
 from engine.optimize.commit import Share, certify, commit
 from engine.optimize.descent import Outcome, Problem, descend
 from engine.optimize.general import case_network, network_pair
-from engine.optimize.iso import on_grid, whole_preview, working_spacing_mm
+from engine.optimize.guide import compared, guiding
+from engine.optimize.iso import last_mse, on_grid, share_of, told_rmse_hu, whole_preview, working_spacing_mm
 from engine.optimize.pair_grid import PairGrid, at_spacing, on_crop
 from engine.optimize.parametrize import ControlGrid, NetworkChange, Parametrization
 from engine.progress import Job, Preview
 from engine.registration import Certificate, Registration
 from engine.roi import Box
-from engine.shapes import DisplacementArray
-from engine.spatial.resample import as_array, as_tensor, resized_displacement
-from engine.spatial.warp import sample, voxel_grid
+from engine.shapes import DisplacementArray, Matrix
+from engine.spatial.resample import as_array, as_tensor, index_map, resampled, resized_displacement
+from engine.spatial.warp import mapped_indices, sample, voxel_grid
 from engine.volume import Volume, hu_from_normalized_rmse
 
 _NETWORK_LEAST = 48
-_CONTROL_STRIDES = (4, 3)
-_FIELD_SMOOTHNESS = 2.5
-"""λ of the roughness at the voxels of the image: with less the box follows streaks and ends at the fold guard."""
+_LEVELS = ((2, 0.8), (1, 0.2))
+"""Voxel of each level, as a multiple of the image's smallest spacing, and its share of the iterations.
+
+Most of the way is as good at half the resolution, in an eighth of the time; many iterations at the finest follow
+streaks.
+"""
+
+_CONTROL_STRIDE = 3
+_FIELD_SMOOTHNESS = 5.0
+"""λ of the roughness. With 2.5 the error in HU is lower and the displacement further from the true one; with 10 it is
+nearer to it where the images show little, and further at landmarks."""
 
 _REACH_VOX = 16
 """How far beyond the crop the present field is read."""
@@ -55,7 +66,10 @@ class Regional:
 
 @dataclass(frozen=True, slots=True)
 class RegionalSettings:
-    """What to optimise and how. `smoothness`: λ, or none for the default of the way chosen."""
+    """What to optimise and how. `smoothness`: λ, or none for the default of the way chosen.
+
+    `guidance`: what the user knows of the pair.
+    """
 
     box: Box
     iterations: int
@@ -65,64 +79,100 @@ class RegionalSettings:
     smoothness: float | None
     model: str
     stage: str
-
-
-def limited(residual: Tensor) -> Tensor:
-    """v with vectors longer than half the collar shortened to it, so that no ramp is too steep."""
-    longest = 0.5 * COLLAR_VOX
-    length = torch.sqrt((residual**2).sum(dim=1, keepdim=True) + 1e-12)
-    return residual * torch.clamp(longest / length, max=1.0)
-
-
-def _squares_of_last_step(start: Registration, fixed: Volume) -> float:
-    """Sum of squared differences (normalised) over the valid voxels of the fixed image."""
-    rmse_hu = start.steps[-1].rmse_hu if start.steps else 0.0
-    return (rmse_hu / 2000.0) ** 2 * int(np.count_nonzero(fixed.valid))
+    guidance: Guidance = field(default_factory=Guidance)
 
 
 class _Crop:
-    """Box and collar at the voxels of the fixed image, with the present field around them."""
+    """Box and collar at the voxels of the fixed image: what is written and measured in the end."""
 
     def __init__(
         self, fixed: Volume, moving: Volume, start: Registration, box: Box, crop: Box, device: torch.device
     ) -> None:
-        shape = fixed.geometry.shape_zyx
+        self.fixed, self.moving, self.registration = fixed, moving, start
         self.box, self.crop, self.device = box, crop, device
-        self._around = crop.grown(_REACH_VOX, shape)
-        self._present = as_tensor(start.displacement_vox[(slice(None), *self._around.slices_zyx)], device)
         self.start = as_tensor(start.displacement_vox[(slice(None), *crop.slices_zyx)], device)
-        self.grid: PairGrid = on_crop(fixed, moving, start.rigid, crop, self.start, device)
-        self.weight: NDArray[np.float32] = window(box, crop, shape)
-        self.fading = as_tensor(self.weight, device)
-        self.region = torch.zeros_like(self.fading)
+        self.weight: NDArray[np.float32] = window(box, crop, fixed.geometry.shape_zyx)
+        self.region = torch.zeros((1, 1, *crop.shape_zyx), device=device)
         self.region[(..., *box.inside(crop).slices_zyx)] = 1.0
-        offset = [(c - a) for (c, _), (a, _) in zip(crop.ranges_zyx, self._around.ranges_zyx, strict=True)]
-        self._position = voxel_grid(crop.shape_zyx, self.fading)
-        self._offset = torch.tensor(offset, device=device, dtype=torch.float32).view(1, 3, 1, 1, 1)
-        self._seen = self.grid.mask(self.start)
-        if not (self._seen * self.region).any():
+        self.voxels = self.on()
+        seen = self.voxels.grid.mask(self.start)
+        self.seen_in_box = seen * self.region
+        if not self.seen_in_box.any():
             raise InputError("The box holds no voxel that both scanners saw; draw it where the two images overlap.")
-        self._elsewhere = _squares_of_last_step(start, fixed) - self._squares(self.grid.warped(self.start))
-        self._voxels = max(1, int(np.count_nonzero(fixed.valid)))
+        self.share = share_of(fixed, int(seen.sum()))
+        self.box_mse = self.voxels.grid.mse(self.voxels.grid.warped(self.start), self.seen_in_box)
 
-    def whole_rmse_hu(self, warped: Tensor) -> float:
-        """Error of the whole image: what the last step measured, with this part of it renewed."""
-        return hu_from_normalized_rmse(max(0.0, self._elsewhere + self._squares(warped)) / self._voxels)
+    def on(self, spacing_mm: float | None = None, multiple_of: int = 1, least: int = 1) -> _Working:
+        """The same on a grid of another spacing, in sizes that a network takes."""
+        around = self.crop.grown(_REACH_VOX, self.fixed.geometry.shape_zyx)
+        start = self.registration
+        grid = on_crop(
+            self.fixed,
+            self.moving,
+            start.rigid,
+            self.crop,
+            self.start,
+            self.device,
+            spacing_mm,
+            multiple_of,
+            least,
+        )
+        fixed = self.fixed.geometry
+        return _Working(
+            grid,
+            as_tensor(start.displacement_vox[(slice(None), *around.slices_zyx)], self.device),
+            index_map(grid.geometry, fixed.cropped(around)),
+            *(
+                resampled(mask, fixed.cropped(self.crop), grid.geometry)
+                for mask in (as_tensor(self.weight, self.device), self.region)
+            ),
+        )
 
-    def _squares(self, warped: Tensor) -> float:
-        return float(((warped - self.grid.fixed) ** 2 * self._seen).sum())
+    def residual(self, residual: Tensor, working: _Working) -> Tensor:
+        """v of a working grid at the voxels of the crop."""
+        if working is self.voxels:
+            return residual
+        return resized_displacement(residual, working.grid.geometry, self.voxels.grid.geometry)
+
+    @torch.no_grad()
+    def preview(self, residual: Tensor) -> Preview:
+        warped = self.voxels.grid.warped(self.voxels.total(residual))
+        return Preview(self.crop, (warped[0, 0].cpu() * 2000.0 - 1000.0).numpy())
+
+
+class _Working:
+    """Box and collar on a working grid, with the present field around them.
+
+    `present`: u₀ at voxels of the fixed image, to which `to_present` leads from those of `grid`. `fading` and `region`:
+    the window and the box as shares of each voxel.
+    """
+
+    def __init__(self, grid: PairGrid, present: Tensor, to_present: Matrix, fading: Tensor, region: Tensor) -> None:
+        self.grid, self.fading, self.region = grid, fading, region
+        self.scale = torch.as_tensor(np.diag(to_present)[2::-1].copy()).to(present).view(1, 3, 1, 1, 1)
+        self._present = present / self.scale
+        self._position = mapped_indices(voxel_grid(grid.geometry.shape_zyx, present), to_present)
+        self.start = sample(self._present, self._position)
+
+    def limited(self, residual: Tensor) -> Tensor:
+        """v with vectors longer than half the collar shortened to it, so that no ramp is too steep."""
+        return limited(residual * self.scale) / self.scale
 
     def total(self, residual: Tensor) -> Tensor:
         """u(x) = w v(x) + u₀(x + w v(x))."""
-        faded = self.fading * limited(residual)
-        return faded + sample(self._present, self._position + self._offset + faded)
+        faded = self.fading * self.limited(residual)
+        return faded + sample(self._present, self._position + self.scale * faded)
 
     def unfaded(self, residual: Tensor) -> Tensor:
         """u₀ + v: what is to be smooth, so that v runs on into the collar instead of rising where no image holds it."""
-        return self.start + limited(residual)
+        return self.start + self.limited(residual)
 
-    def preview(self, warped: Tensor) -> Preview:
-        return Preview(self.crop, (warped[0, 0].cpu() * 2000.0 - 1000.0).numpy())
+
+def limited(residual_vox: Tensor) -> Tensor:
+    """Vectors longer than half the collar shortened to it; voxels of the fixed image."""
+    longest = 0.5 * COLLAR_VOX
+    length = torch.sqrt((residual_vox**2).sum(dim=1, keepdim=True) + 1e-12)
+    return residual_vox * torch.clamp(longest / length, max=1.0)
 
 
 def rso(
@@ -134,6 +184,7 @@ def rso(
         InputError: the box leaves the fixed image.
     """
     box = settings.box.checked(fixed.geometry.shape_zyx)
+    fixed = compared(fixed, settings.guidance)
     if settings.scope == "image":
         proposal = yield from _by_image(fixed, moving, start, settings, device, preview)
     else:
@@ -155,81 +206,82 @@ def _by_crop(
 ) -> Job[_Proposal]:
     shape = fixed.geometry.shape_zyx
     if settings.by == "network":
-        region = working_crop(settings.box, shape, SIZE_MULTIPLE, _NETWORK_LEAST)
+        spacing_mm = find_model(settings.model)[0].spacing_mm
+        least = [math.ceil(_NETWORK_LEAST * spacing_mm / mm) for mm in fixed.geometry.spacing_zyx_mm]
+        region = working_crop(settings.box, shape, (least[0], least[1], least[2]))
         crop = _Crop(fixed, moving, start, settings.box, region, device)
-        outcome = yield from _crop_by_network(crop, start, settings, preview)
+        outcome, working = yield from _crop_by_network(crop, spacing_mm, settings, preview)
     else:
         crop = _Crop(fixed, moving, start, settings.box, working_crop(settings.box, shape), device)
-        outcome = yield from _crop_by_field(crop, settings, preview)
+        outcome, working = yield from _crop_by_field(crop, settings, preview)
+    with torch.no_grad():
+        residual = limited(crop.residual(outcome.residual, working))
 
     def corrected(share: Share) -> DisplacementArray:
         with torch.no_grad():
-            return as_array(crop.total(as_tensor(share, device) * limited(outcome.residual)))
+            return as_array(crop.voxels.total(as_tensor(share, device) * residual))
 
     return _Proposal(crop, corrected, outcome.iterations)
 
 
 def _crop_problem(
-    crop: _Crop, settings: RegionalSettings, smoothness: float | None, step: int, preview: bool
+    crop: _Crop, working: _Working, settings: RegionalSettings, smoothness: float | None, step: int, preview: bool
 ) -> Problem:
+    grid = working.grid
+    seen = grid.mask(working.start)
+    before = grid.warped(working.start)
+    whole_hu = told_rmse_hu(last_mse(crop.registration), crop.share, grid.mse(before, seen))
+    box_hu = told_rmse_hu(crop.box_mse, 1.0, grid.mse(before, seen * working.region))
     return Problem(
         settings.stage,
-        crop.grid,
-        crop.total,
-        crop.region,
-        crop.fading,
+        grid,
+        working.total,
+        working.region,
+        working.fading,
         settings.similarity,
         smoothness,
-        lambda warped, box_hu: (crop.whole_rmse_hu(warped), box_hu),
+        lambda warped, mse: (whole_hu(grid.mse(warped, seen)), box_hu(mse)),
         step,
-        crop.preview if preview else None,
-        crop.unfaded,
+        (lambda residual: crop.preview(crop.residual(residual, working))) if preview else None,
+        working.unfaded,
+        guiding(settings.guidance, grid, crop.registration, settings.box),
     )
 
 
-def _crop_by_network(crop: _Crop, start: Registration, settings: RegionalSettings, preview: bool) -> Job[Outcome]:
-    network = case_network(settings.model, start.weights, crop.device)
-    padded = _Padded(crop.crop.shape_zyx)
-    change: Parametrization = NetworkChange(
-        network, padded(crop.grid.warped(crop.start)), padded(crop.grid.fixed), padded.cut
-    )
-    problem = _crop_problem(crop, settings, settings.smoothness, 1, preview)
-    return (yield from descend(problem, change, settings.iterations))
+def _crop_by_network(
+    crop: _Crop, spacing_mm: float, settings: RegionalSettings, preview: bool
+) -> Job[tuple[Outcome, _Working]]:
+    """At the spacing that the network knows."""
+    network = case_network(settings.model, crop.registration.weights, crop.device)
+    working = crop.on(spacing_mm, SIZE_MULTIPLE, _NETWORK_LEAST)
+    change: Parametrization = NetworkChange(network, working.grid.warped(working.start), working.grid.fixed)
+    problem = _crop_problem(crop, working, settings, settings.smoothness, 1, preview)
+    outcome: Outcome = yield from descend(problem, change, settings.iterations)
+    return outcome, working
 
 
-class _Padded:
-    """Edge values repeated up to sizes that a network takes, where the image itself is too small for them."""
-
-    def __init__(self, shape_zyx: tuple[int, int, int]) -> None:
-        self._shape = shape_zyx
-        wanted = [max(_NETWORK_LEAST, -(-n // SIZE_MULTIPLE) * SIZE_MULTIPLE) for n in shape_zyx]
-        self._padding = [
-            side for n, m in zip(reversed(shape_zyx), reversed(wanted), strict=True) for side in (0, m - n)
-        ]
-
-    def __call__(self, image: Tensor) -> Tensor:
-        return torch.nn.functional.pad(image, self._padding, mode="replicate")
-
-    def cut(self, displacement: Tensor) -> Tensor:
-        z, y, x = self._shape
-        return displacement[:, :, :z, :y, :x]
-
-
-def _crop_by_field(crop: _Crop, settings: RegionalSettings, preview: bool) -> Job[Outcome]:
-    """Control points on every 4th, then on every 3rd voxel."""
+def _crop_by_field(crop: _Crop, settings: RegionalSettings, preview: bool) -> Job[tuple[Outcome, _Working]]:
+    """Coarse to fine; what is kept is the best state of the finest level reached."""
     smoothness = _FIELD_SMOOTHNESS if settings.smoothness is None else settings.smoothness
-    problem = _crop_problem(crop, settings, smoothness, 2, preview)
-    coarse, fine = _halves(settings.iterations)
-    control = ControlGrid(crop.crop.shape_zyx, _CONTROL_STRIDES[0], crop.device)
-    first: Outcome = yield from descend(problem, control, coarse, 0, settings.iterations)
-    if first.stopped:
-        return first
-    control = ControlGrid(crop.crop.shape_zyx, _CONTROL_STRIDES[1], crop.device, first.residual)
-    return (yield from descend(problem, control, fine, coarse, settings.iterations))
-
-
-def _halves(iterations: int) -> tuple[int, int]:
-    return iterations // 2, iterations - iterations // 2
+    finest_mm = min(crop.fixed.geometry.spacing_xyz_mm)
+    found: tuple[Outcome, _Working] | None = None
+    done = 0
+    for factor, share in _LEVELS:
+        count = settings.iterations - done if factor == 1 else round(share * settings.iterations)
+        if count == 0:
+            continue
+        working = crop.voxels if factor == 1 else crop.on(factor * finest_mm)
+        shape, carried = working.grid.geometry.shape_zyx, None
+        if found is not None:
+            carried = resized_displacement(found[0].residual, found[1].grid.geometry, working.grid.geometry)
+        control = ControlGrid(shape, _CONTROL_STRIDE, crop.device, carried)
+        problem = _crop_problem(crop, working, settings, smoothness, _CONTROL_STRIDE, preview)
+        outcome: Outcome = yield from descend(problem, control, count, done, settings.iterations)
+        found, done = (outcome, working), outcome.iterations
+        if outcome.stopped:
+            break
+    assert found is not None
+    return found
 
 
 def _by_image(
@@ -244,7 +296,7 @@ def _by_image(
         grid, aligned = network_pair(settings.model, fixed, moving, start.rigid, device)
         what, step = NetworkChange(network, aligned, grid.fixed * grid.fixed_valid), 1
     else:
-        grid, step = at_spacing(fixed, moving, start.rigid, working_spacing_mm(fixed), device), 2
+        grid, step = at_spacing(fixed, moving, start.rigid, working_spacing_mm(fixed), device), _CONTROL_STRIDE
         what = ControlGrid(grid.geometry.shape_zyx, step, device)
         smoothness = _FIELD_SMOOTHNESS if smoothness is None else smoothness
     base = on_grid(start, grid.geometry, device)
@@ -257,12 +309,13 @@ def _by_image(
         in_box,
         settings.similarity,
         smoothness,
-        lambda warped, box_hu: (grid.rmse_hu(warped, seen), box_hu),
+        lambda warped, mse: (grid.rmse_hu(warped, seen), hu_from_normalized_rmse(mse)),
         step,
-        whole_preview(grid, fixed) if preview else None,
+        whole_preview(grid, fixed, lambda residual: base + residual) if preview else None,
+        guiding=guiding(settings.guidance, grid, start, settings.box),
     )
     outcome: Outcome = yield from descend(problem, what, settings.iterations)
-    change = resized_displacement(outcome.residual, grid.geometry, crop.grid.geometry)
+    change = resized_displacement(outcome.residual, grid.geometry, crop.voxels.grid.geometry)
     faded = as_tensor(crop.weight, device) * change
 
     def corrected(share: Share) -> DisplacementArray:
@@ -276,10 +329,10 @@ def _concluded(fixed: Volume, start: Registration, box: Box, proposal: _Proposal
     allowed = collared(box, fixed.geometry.shape_zyx)
     spacing = fixed.geometry.spacing_zyx_mm
     committed = commit(start.displacement_vox, crop.crop, crop.weight, proposal.corrected, allowed, spacing)
-    mask = crop.region * crop.grid.mask(crop.start)
-    before = crop.grid.rmse_hu(crop.grid.warped(crop.start), mask)
+    grid = crop.voxels.grid
+    before = hu_from_normalized_rmse(crop.box_mse)
     inside = (slice(None), *crop.crop.slices_zyx)
-    after = crop.grid.rmse_hu(crop.grid.warped(as_tensor(committed.displacement_vox[inside], crop.device)), mask)
+    after = grid.rmse_hu(grid.warped(as_tensor(committed.displacement_vox[inside], crop.device)), crop.seen_in_box)
     displacement, share, notes = committed.displacement_vox, committed.share, []
     if after >= before:
         displacement, after, share = start.displacement_vox, before, 0.0

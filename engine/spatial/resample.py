@@ -28,6 +28,8 @@ def resampled(image: Tensor, source: Geometry, target: Geometry, through: Matrix
     `through` maps points of `target` to points of `source` (a rigid fixed-to-moving matrix, say). Edge values continue
     outside.
     """
+    if target == source and through is None:
+        return image
     to_source = index_map(target, source, through)
     if not is_axis_by_axis(to_source):
         return _sampled(low_pass(image, source, target), to_source, target)

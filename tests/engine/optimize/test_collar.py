@@ -21,7 +21,7 @@ def test_box_and_collar_stay_in_the_image() -> None:
     assert collared(BOX, SHAPE) == Box(7, 44, 0, 25, 11, 43)
 
 
-@pytest.mark.parametrize("crop", [working_crop(BOX, SHAPE), working_crop(BOX, SHAPE, 16, 48), Box.whole(SHAPE)])
+@pytest.mark.parametrize("crop", [working_crop(BOX, SHAPE), working_crop(BOX, SHAPE, (48, 48, 48)), Box.whole(SHAPE)])
 def test_the_window_is_a_raised_cosine_of_the_distance_from_the_box(crop: Box) -> None:
     z, y, x = (np.arange(*r) for r in crop.ranges_zyx)
     inside = [_distance(z, 24, 30), _distance(y, 0, 12), _distance(x, 20, 31)]
@@ -57,12 +57,14 @@ def test_the_window_only_falls_away_from_the_box(axis: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("multiple", "least", "expected_zyx"),
-    [(1, 1, (32, 25, 37)), (16, 1, (32, 32, 48)), (16, 48, (48, 48, 48)), (16, 64, (60, 50, 64))],
+    ("least_zyx", "expected_zyx"),
+    [(None, (32, 25, 37)), ((48, 48, 48), (48, 48, 48)), ((20, 30, 40), (32, 30, 40)), ((64, 64, 64), (60, 50, 64))],
 )
-def test_a_crop_grows_inside_the_image(multiple: int, least: int, expected_zyx: tuple[int, int, int]) -> None:
+def test_a_crop_grows_inside_the_image(
+    least_zyx: tuple[int, int, int] | None, expected_zyx: tuple[int, int, int]
+) -> None:
     """Box and collar are 37 × 25 × 32 voxels; the image has no 64 rows."""
-    crop = working_crop(BOX, SHAPE, multiple, least)
+    crop = working_crop(BOX, SHAPE, least_zyx)
 
     assert crop.shape_zyx == expected_zyx
     assert crop.checked(SHAPE) == crop
@@ -75,5 +77,5 @@ def test_a_crop_grows_inside_the_image(multiple: int, least: int, expected_zyx: 
 def test_a_box_as_large_as_the_image_has_no_collar() -> None:
     whole = Box.whole((6, 8, 5))
 
-    assert working_crop(whole, (6, 8, 5), 16, 48) == whole
+    assert working_crop(whole, (6, 8, 5), (48, 48, 48)) == whole
     assert (window(whole, whole, (6, 8, 5)) == 1.0).all()

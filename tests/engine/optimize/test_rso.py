@@ -116,7 +116,7 @@ def test_stop_returns_the_best_so_far(pair, start, settings, box: Box) -> None:
     assert regional.iterations == 3
     assert regional.certificate.passed
     assert regional.box_rmse_hu_after < regional.box_rmse_hu_before
-    assert regional.box_rmse_hu_after == pytest.approx(min(report.box_rmse_hu for report in reports), rel=0.02)
+    assert regional.box_rmse_hu_after == pytest.approx(min(report.box_rmse_hu for report in reports), rel=0.05)
 
 
 def test_a_cancelled_job_leaves_nothing(pair, start, settings) -> None:
