@@ -27,7 +27,7 @@ class Case:
     states: tuple[Registration, ...]
     cursor: int = 0
     id: str = field(default_factory=_new_id)
-    guidance: Guidance = field(default_factory=Guidance)
+    guidance: Guidance = field(default_factory=Guidance, repr=False)
 
     def __post_init__(self) -> None:
         if not 0 <= self.cursor < len(self.states):

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 WAYS = ("field", "network")
 SCOPES = ("crop", "image")
 ALIGN_METHODS = ("rigid", "none")
+FITS = {"closer": 1 / 3, "balanced": 1.0, "smoother": 3.0}
+"""How much smoother than usual a refinement is to be: times λ, or the roughness budget divided by it."""
+
 DEFAULT_MODEL = "general"
 
 
@@ -46,15 +49,16 @@ class GeneralSettings:
 
 @dataclass(frozen=True, slots=True)
 class IsoSettings:
-    """Image-specific optimisation. `weight`: λ of the roughness; none for the way's own rule."""
+    """Image-specific optimisation. `fit`: a row of `FITS`. `weight`: λ of the roughness, or none for the usual."""
 
     iterations: int = 100
     by: str = "field"
     similarity: str = "auto"
     weight: float | None = None
+    fit: str = "balanced"
 
     def __post_init__(self) -> None:
-        _check(self.iterations, self.by, self.similarity, self.weight)
+        _check(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +71,10 @@ class RsoSettings:
     scope: str = "crop"
     similarity: str = "auto"
     weight: float | None = None
+    fit: str = "balanced"
 
     def __post_init__(self) -> None:
-        _check(self.iterations, self.by, self.similarity, self.weight)
+        _check(self)
         if self.scope not in SCOPES:
             raise InputError(f"Expected a scope among {', '.join(SCOPES)}, got {self.scope!r}.")
 
@@ -79,15 +84,20 @@ Settings = AlignSettings | GeneralSettings | IsoSettings | RsoSettings
 SIMILARITIES = ("auto", "mse", "lncc", "mind")
 
 
-def _check(iterations: int, by: str, similarity: str, weight: float | None) -> None:
-    if iterations < 1:
-        raise InputError(f"Expected at least one iteration, got {iterations}.")
-    if by not in WAYS:
-        raise InputError(f"Expected refinement by {' or '.join(WAYS)}, got {by!r}.")
-    if similarity not in SIMILARITIES:
-        raise InputError(f"Expected a similarity among {', '.join(SIMILARITIES)}, got {similarity!r}.")
-    if weight is not None and not 0 <= weight < math.inf:
-        raise InputError(f"Expected a smoothness weight of zero or more, got {weight}.")
+def _check(settings: IsoSettings | RsoSettings) -> None:
+    if settings.iterations < 1:
+        raise InputError(f"Expected at least one iteration, got {settings.iterations}.")
+    for value, allowed, what in (
+        (settings.by, WAYS, "refinement by"),
+        (settings.similarity, SIMILARITIES, "a similarity among"),
+        (settings.fit, tuple(FITS), "a fit among"),
+    ):
+        if value not in allowed:
+            raise InputError(f"Expected {what} {', '.join(allowed)}; got {value!r}.")
+    if settings.weight is not None and not 0 <= settings.weight < math.inf:
+        raise InputError(f"Expected a smoothness weight of zero or more, got {settings.weight}.")
+    if settings.weight is not None and settings.fit != "balanced":
+        raise InputError("Expected a fit or a weight of the roughness, not both; the weight replaces the fit.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +187,14 @@ def _iso(case: Case, settings: IsoSettings, device: torch.device, preview: bool,
     model = _network_of(case)
     similarity = _similarity(case, settings.by, settings.similarity)
     image_settings = ImageSettings(
-        settings.iterations, settings.by, similarity, settings.weight, model, watched, case.guidance
+        settings.iterations,
+        settings.by,
+        similarity,
+        settings.weight,
+        model,
+        watched,
+        FITS[settings.fit],
+        case.guidance,
     )
     refined = yield from iso(case.fixed, case.moving, case.current, image_settings, device, preview)
     changes: dict[str, Any] = {"displacement_vox": refined.displacement_vox}
@@ -200,6 +217,7 @@ def _rso(case: Case, settings: RsoSettings, device: torch.device, preview: bool)
         settings.weight,
         _network_of(case),
         f"rso {number}",
+        FITS[settings.fit],
         case.guidance,
     )
     regional = yield from rso(case.fixed, case.moving, case.current, regional_settings, device, preview)

@@ -72,7 +72,10 @@ def _register(commands: _Commands) -> None:
     parser.add_argument("--rso-scope", choices=("crop", "image"), default="crop")
     parser.add_argument("--by", choices=("field", "network"), default="field", help="what ISO and RSO optimise")
     parser.add_argument("--similarity", choices=("auto", "mse", "lncc", "mind"), default="auto")
-    parser.add_argument("--weight", type=float, metavar="W", help="expert: weight of the roughness")
+    parser.add_argument(
+        "--fit", choices=("closer", "balanced", "smoother"), default="balanced", help="of every refinement"
+    )
+    parser.add_argument("--weight", type=float, metavar="W", help="expert: weight of the roughness, instead of --fit")
     parser.add_argument(
         "--points", nargs=2, metavar=("FIXED_PTS", "MOVING_PTS"), help="the same places in both: refinement goes there"
     )

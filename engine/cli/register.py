@@ -37,7 +37,7 @@ def planned_steps(arguments: argparse.Namespace, boxes: list[Box]) -> list[Setti
     """The steps that the arguments ask for, in order; an `InputError` where their values are off."""
     if arguments.iso < 0:
         raise InputError(f"--iso: expected zero or more iterations, got {arguments.iso}.")
-    how = {"by": arguments.by, "similarity": arguments.similarity, "weight": arguments.weight}
+    how = {name: getattr(arguments, name) for name in ("by", "similarity", "weight", "fit")}
     steps: list[Settings] = [AlignSettings(arguments.align)]
     if arguments.model != "none":
         steps.append(GeneralSettings(arguments.model))

@@ -33,6 +33,7 @@ class Problem:
     `smoothness`: weight λ of the roughness, or none for gradient surgery with a roughness budget.
     `coarse_step`: roughness and folding are looked at on every n-th voxel, as fine as the residual can vary.
     `guiding`: from u to how much it goes against what the user knows, or none where nothing is known.
+    `stiffness`: how much smoother than usual the result is to be; it divides the roughness budget.
     `preview`: from a residual to what a window can show, or none.
     `errors_hu`: from the warped image and the squared error in the region to the errors of image and box that are told.
     """
@@ -49,6 +50,7 @@ class Problem:
     preview: Callable[[Tensor], Preview] | None = None
     unfaded: Callable[[Tensor], Tensor] | None = None
     guiding: Callable[[Tensor], Tensor] | None = None
+    stiffness: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +155,7 @@ class _Look:
             similarity = similarity + problem.guiding(total)
         rough = float(roughness.detach())
         if problem.smoothness is None and self._surgery is None:
-            self._surgery = BudgetSurgery(rough)
+            self._surgery = BudgetSurgery(rough, problem.stiffness)
         regularity = _FOLD_WEIGHT * folding + (1.0 if problem.smoothness is None else problem.smoothness) * roughness
         score = self._score(float(similarity.detach()), float(regularity.detach()), rough)
         mse = problem.grid.mse(warped.detach(), self._mask)

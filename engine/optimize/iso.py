@@ -54,7 +54,7 @@ class Refined:
 
 @dataclass(frozen=True, slots=True)
 class ImageSettings:
-    """How to optimise the whole image. `smoothness`: λ, or none for the default of the way chosen.
+    """How to optimise the whole image. `smoothness`: λ, or none for the default of the way chosen times `stiffness`.
 
     `watched`: a box of the fixed image whose error is told beside that of the image. `guidance`: what the user knows.
     """
@@ -65,6 +65,7 @@ class ImageSettings:
     smoothness: float | None
     model: str
     watched: Box | None = None
+    stiffness: float = 1.0
     guidance: Guidance = field(default_factory=Guidance)
 
 
@@ -85,7 +86,7 @@ def _by_field(
     away again: from the start as it is, the target error ends higher (tests/benchmarks/results.md).
     """
     coarse = round(settings.iterations * _COARSE_SHARE)
-    smoothness = _FIELD_SMOOTHNESS if settings.smoothness is None else settings.smoothness
+    smoothness = settings.stiffness * _FIELD_SMOOTHNESS if settings.smoothness is None else settings.smoothness
     found: Tensor | None = None
     geometry: Geometry | None = None
     before, better = 0, False
@@ -159,6 +160,7 @@ def _problem(
         ),
         preview=whole_preview(grid, fixed, total) if preview else None,
         guiding=guiding(settings.guidance, grid, start),
+        stiffness=settings.stiffness,
     )
 
 

@@ -66,7 +66,7 @@ class Regional:
 
 @dataclass(frozen=True, slots=True)
 class RegionalSettings:
-    """What to optimise and how. `smoothness`: λ, or none for the default of the way chosen.
+    """What to optimise and how. `smoothness`: λ, or none for the default of the way chosen times `stiffness`.
 
     `guidance`: what the user knows of the pair.
     """
@@ -79,6 +79,7 @@ class RegionalSettings:
     smoothness: float | None
     model: str
     stage: str
+    stiffness: float = 1.0
     guidance: Guidance = field(default_factory=Guidance)
 
 
@@ -245,6 +246,7 @@ def _crop_problem(
         (lambda residual: crop.preview(crop.residual(residual, working))) if preview else None,
         working.unfaded,
         guiding(settings.guidance, grid, crop.registration, settings.box),
+        settings.stiffness,
     )
 
 
@@ -262,7 +264,7 @@ def _crop_by_network(
 
 def _crop_by_field(crop: _Crop, settings: RegionalSettings, preview: bool) -> Job[tuple[Outcome, _Working]]:
     """Coarse to fine; what is kept is the best state of the finest level reached."""
-    smoothness = _FIELD_SMOOTHNESS if settings.smoothness is None else settings.smoothness
+    smoothness = settings.stiffness * _FIELD_SMOOTHNESS if settings.smoothness is None else settings.smoothness
     finest_mm = min(crop.fixed.geometry.spacing_xyz_mm)
     found: tuple[Outcome, _Working] | None = None
     done = 0
@@ -298,7 +300,7 @@ def _by_image(
     else:
         grid, step = at_spacing(fixed, moving, start.rigid, working_spacing_mm(fixed), device), _CONTROL_STRIDE
         what = ControlGrid(grid.geometry.shape_zyx, step, device)
-        smoothness = _FIELD_SMOOTHNESS if smoothness is None else smoothness
+        smoothness = settings.stiffness * _FIELD_SMOOTHNESS if smoothness is None else smoothness
     base = on_grid(start, grid.geometry, device)
     in_box, seen = grid.holding(settings.box, fixed.geometry), grid.mask(base)
     problem = Problem(
@@ -313,6 +315,7 @@ def _by_image(
         step,
         whole_preview(grid, fixed, lambda residual: base + residual) if preview else None,
         guiding=guiding(settings.guidance, grid, start, settings.box),
+        stiffness=settings.stiffness,
     )
     outcome: Outcome = yield from descend(problem, what, settings.iterations)
     change = resized_displacement(outcome.residual, grid.geometry, crop.voxels.grid.geometry)

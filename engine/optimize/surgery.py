@@ -142,8 +142,9 @@ class BudgetSurgery:
     a projection in one dimension.
     """
 
-    def __init__(self, reference_roughness: float) -> None:
-        self.budget = max(reference_roughness, SMALLEST_BUDGET)
+    def __init__(self, reference_roughness: float, stiffness: float = 1.0) -> None:
+        """`stiffness`: more than one asks for a smoother field than the reference, less allows a rougher one."""
+        self.budget = max(reference_roughness, SMALLEST_BUDGET) / stiffness
 
     @property
     def highest_roughness(self) -> float:

@@ -134,7 +134,7 @@ def test_iso_refines_the_whole_image(by: str, case: Case, weights: Path) -> None
 
     step = result.steps[-1]
     assert (step.name, step.iterations, step.box) == ("iso", 2, None)
-    assert step.settings == {"iterations": 2, "by": by, "similarity": "mse", "weight": 0.1}
+    assert step.settings == {"iterations": 2, "by": by, "similarity": "mse", "weight": 0.1, "fit": "balanced"}
     assert step.rmse_hu <= measured(case, case.current).rmse_hu
     assert result.model == f"general={weights}"
 

@@ -138,3 +138,24 @@ def one_line(capsys: pytest.CaptureFixture[str]) -> str:
     assert len(lines) == 1
     assert "Traceback" not in lines[0]
     return lines[0]
+
+
+@pytest.mark.parametrize("option", ["--rigid-mask", "--exclude-mask"])
+def test_a_mask_of_another_place(option: str, good: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    mask = sitk.GetImageFromArray(np.ones(SHAPE_ZYX, np.uint8))
+    mask.SetOrigin((5.0, 0.0, 0.0))
+    sitk.WriteImage(mask, str(tmp_path / "mask.mha"))
+    out = tmp_path / "out"
+
+    assert main(["register", good, good, "--out", str(out), option, str(tmp_path / "mask.mha")]) == 1
+
+    assert f"{option}: expected a mask on the fixed grid" in capsys.readouterr().err
+    assert not out.exists()
+
+
+def test_a_fit_beside_a_weight(good: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["--fit", "closer", "--weight", "1", "--iso", "5"]
+
+    assert main(["register", good, good, "--out", str(tmp_path / "out"), *arguments]) == 1
+
+    assert "not both" in capsys.readouterr().err

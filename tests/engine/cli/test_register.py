@@ -152,3 +152,29 @@ def test_models_lists_every_row(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["models"]) == 0
     printed = capsys.readouterr().out
     assert all(name in printed for name in ("general", "unet-paper", "unet-stable"))
+
+
+def test_guidance_from_files_is_followed_and_kept(phantom: Path, tmp_path: Path) -> None:
+    """Everything may be given at once; the notes of the step tell what of it was used."""
+    labels = sitk.ReadImage(str(phantom / "fixed_labels.nii.gz"))
+    masks = [str(tmp_path / "bone.nii.gz"), str(tmp_path / "gone.mha")]
+    sitk.WriteImage(labels == 1, masks[0])
+    gone = np.zeros(sitk.GetArrayViewFromImage(labels).shape, np.uint8)
+    gone[8:12, 8:12, 10:14] = 1
+    image = sitk.GetImageFromArray(gone)
+    image.CopyInformation(labels)
+    sitk.WriteImage(image, masks[1])
+
+    guidance = [*points(phantom), "--rigid-mask", masks[0], "--exclude-mask", masks[1]]
+    steps = ["--model", "none", "--box", BOX, "--rso", "10", "--fit", "smoother", "--threads", "1"]
+    assert main(["register", *pair(phantom), "--out", str(tmp_path / "out"), *steps, *guidance]) == 0
+
+    region = json.loads((tmp_path / "out" / "metrics.json").read_text())["stages"][-1]
+    notes = " ".join(region["notes"])
+    assert region["settings"]["fit"] == "smoother"
+    assert "mm off" in notes
+    assert "64 voxels excluded" in notes
+    kept = open_case(tmp_path / "out" / "case").guidance
+    assert len(kept.fixed_points_mm) > 10
+    np.testing.assert_array_equal(kept.excluded, gone == 1)
+    assert kept.rigid is not None

@@ -10,6 +10,7 @@ import pytest
 
 from engine.case import Case
 from engine.errors import InputError, OutputError
+from engine.guidance import Guidance
 from engine.io.case_folder import open_case, save_case
 from engine.registration import Step
 from engine.volume import Volume
@@ -245,3 +246,31 @@ def test_arrays_are_told_apart_by_contents_not_by_place(tmp_path: Path, case: Ca
         del array
         save_case(changed, folder)
         _assert_same(open_case(folder), changed)
+
+
+def test_guidance_reopens_and_is_written_once(tmp_path: Path, case: Case) -> None:
+    mask = np.zeros(case.fixed.geometry.shape_zyx, bool)
+    mask[1:3, 2, 3:] = True
+    guided = case.guided(Guidance(np.array([[1.5, -2.0, 3.25]]), np.array([[0.1, 0.2, 0.3]]), rigid=mask))
+    save_case(guided, tmp_path / "case")
+    (file,) = (tmp_path / "case").glob("mask_*.mha")
+    before = _times(tmp_path / "case")[file.name]
+
+    save_case(guided.undone(), tmp_path / "case")
+    opened = open_case(tmp_path / "case").guidance
+
+    np.testing.assert_array_equal(opened.fixed_points_mm, guided.guidance.fixed_points_mm)
+    np.testing.assert_array_equal(opened.moving_points_mm, guided.guidance.moving_points_mm)
+    np.testing.assert_array_equal(opened.rigid, mask)
+    assert opened.excluded is None
+    assert _times(tmp_path / "case")[file.name] == before
+
+
+def test_a_mask_that_is_no_longer_used_goes(tmp_path: Path, case: Case) -> None:
+    mask = np.ones(case.fixed.geometry.shape_zyx, bool)
+    save_case(case.guided(Guidance(excluded=mask)), tmp_path / "case")
+
+    save_case(case, tmp_path / "case")
+
+    assert open_case(tmp_path / "case").guidance.is_empty
+    assert set(os.listdir(tmp_path / "case")) == ALL_FILES
