@@ -59,16 +59,14 @@ def read_mask(argument: str, path: str, fixed: Geometry) -> MaskArray:
 
 def read_guidance(arguments: argparse.Namespace, fixed: Geometry, moving: Geometry) -> Guidance:
     """What `--points`, `--rigid-mask` and `--exclude-mask` say."""
-    points = read_point_pairs(arguments.points, fixed, moving) if arguments.points else ()
-    masks = {
-        name: read_mask(argument, path, fixed)
-        for name, argument, path in (
-            ("rigid", "--rigid-mask", arguments.rigid_mask),
-            ("excluded", "--exclude-mask", arguments.exclude_mask),
-        )
-        if path
-    }
-    return named("--points", lambda: Guidance(*points, **masks))
+    rigid, excluded = (
+        read_mask(argument, path, fixed) if path else None
+        for argument, path in (("--rigid-mask", arguments.rigid_mask), ("--exclude-mask", arguments.exclude_mask))
+    )
+    if not arguments.points:
+        return Guidance(rigid=rigid, excluded=excluded)
+    points = read_point_pairs(arguments.points, fixed, moving)
+    return named("--points", lambda: Guidance(*points, rigid, excluded))
 
 
 def opened_case(folder: str) -> Case:

@@ -137,13 +137,12 @@ def _guidance_as_dict(case: Case, files: ArrayFiles) -> dict[str, Any]:
 
 
 def _opened_guidance(folder: Path, values: dict[str, Any]) -> Guidance:
-    points = [
+    fixed_mm, moving_mm = (
         np.array(values.get(name, []), dtype=np.float64).reshape(-1, 3)
         for name in ("fixed_points_mm", "moving_points_mm")
-    ]
-    return Guidance(
-        *points, **{name: read_mask(folder, values[name]) for name in ("rigid", "excluded") if name in values}
     )
+    rigid, excluded = (read_mask(folder, values[name]) if name in values else None for name in ("rigid", "excluded"))
+    return Guidance(fixed_mm, moving_mm, rigid, excluded)
 
 
 def _as_stored(hu: HuArray) -> np.ndarray[Any, Any]:

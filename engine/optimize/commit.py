@@ -61,7 +61,7 @@ def commit(
 
     def written(share: Share) -> DisplacementArray:
         part = before.copy()
-        part[inside] = np.where(weight > 0, corrected(share), part[inside])
+        part[inside] = np.where((weight > 0) & (share > 0), corrected(share), part[inside])
         return part
 
     def acceptable(part: DisplacementArray) -> bool:
@@ -91,13 +91,14 @@ def _local_share(
     inside: tuple[slice, ...],
     share: Share,
 ) -> Share:
-    """Less of the correction, down to none, round every voxel whose determinant it would spoil."""
+    """Less of the correction round every voxel whose determinant it would spoil; none where that determinant looks."""
     for _ in range(_ROUNDS):
         spoilt = _spoilt(jacobian_determinant(written(share)), before)
         if not spoilt.any():
             break
         distance = distance_transform_edt(~np.pad(spoilt, [(0, 1)] * 3))[inside[1:]]
-        share = share * (0.5 - 0.5 * np.cos(np.pi * np.minimum(distance / _REACH_VOX, 1.0))).astype(np.float32)
+        beyond = np.clip((distance - 1.0) / _REACH_VOX, 0.0, 1.0)
+        share = share * (0.5 - 0.5 * np.cos(np.pi * beyond)).astype(np.float32)
     return share
 
 

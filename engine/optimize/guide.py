@@ -15,7 +15,7 @@ from engine.losses.guidance import point_distance, rigidity
 from engine.optimize.pair_grid import PairGrid
 from engine.registration import Registration
 from engine.roi import Box
-from engine.shapes import MaskArray, PointArray
+from engine.shapes import MaskArray, Matrix, PointArray
 from engine.spatial.resample import as_tensor, resampled
 from engine.volume import Volume
 
@@ -45,7 +45,8 @@ def guiding(
     if used.any():
         fixed_mm, moving_mm = guidance.fixed_points_mm[used], guidance.moving_points_mm[used]
         index = _as_points(grid.geometry.indices(fixed_mm), grid.fixed)
-        aim = _as_points(grid.geometry.indices(transform_points(np.linalg.inv(start.rigid), moving_mm)), grid.fixed)
+        to_fixed: Matrix = np.linalg.inv(start.rigid).astype(np.float64)
+        aim = _as_points(grid.geometry.indices(transform_points(to_fixed, moving_mm)), grid.fixed)
         terms.append(lambda total: POINT_WEIGHT * point_distance(total, index, aim - index, spacing_mm))
     bone = _on(grid, guidance.rigid, start.fixed)
     if bone is not None:

@@ -141,6 +141,21 @@ def test_an_old_fold_does_not_get_deeper() -> None:
     assert after.min() >= before.min()
 
 
+def test_an_old_fold_costs_the_correction_only_near_it() -> None:
+    """A fold of many voxels in the collar that rounding alone makes a little deeper, as a composition does."""
+    present = _still()
+    distance = sum((index - center) ** 2 for index, center in zip(np.indices(SHAPE), (18, 19, 34), strict=True))
+    present[2] = 5.0 * np.exp(-distance / 8.0)
+    before = jacobian_determinant(present)
+    correction = _shift(present, (0.0, 2.0, 0.0))
+
+    committed = _committed(present, lambda share: correction(share) + np.float32(2e-7) * present[INSIDE])
+
+    assert (before <= 0).sum() > 10
+    assert committed.share > 0.9
+    assert (jacobian_determinant(committed.displacement_vox)[before <= 0] >= before[before <= 0]).all()
+
+
 def test_an_old_fold_may_be_mended() -> None:
     present = _folded()
 
