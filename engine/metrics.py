@@ -14,6 +14,8 @@ from engine.errors import InputError
 from engine.shapes import DisplacementArray, HuArray, MaskArray, PointArray
 from engine.spatial.jacobian import jacobian_determinant
 
+_VOXELS_AT_ONCE = 2**21
+
 
 @dataclass(frozen=True, slots=True)
 class FieldFigures:
@@ -50,32 +52,71 @@ class Overlap:
 
 def rmse_hu(fixed: HuArray, warped: HuArray, mask: MaskArray) -> float:
     """Root mean squared difference in HU over a mask; not a number where the mask is empty."""
-    difference = (fixed - warped)[mask].astype(np.float64)
-    return float(np.sqrt(np.mean(difference**2))) if difference.size else math.nan
+    total, count, rows = 0.0, 0, _rows_at_once(mask)
+    for start in range(0, len(mask), rows):
+        here = slice(start, start + rows)
+        difference = (fixed[here] - warped[here])[mask[here]].astype(np.float64)
+        total += float(np.dot(difference, difference))
+        count += difference.size
+    return math.sqrt(total / count) if count else math.nan
 
 
 def field_figures(displacement_vox: DisplacementArray, mask: MaskArray) -> FieldFigures:
-    """Figures of u over the voxels of `mask` (Z, Y, X); the last voxel of each axis has no forward difference."""
+    """Figures of u over the voxels of `mask` (Z, Y, X); the last voxel of each axis has no forward difference.
+
+    Slab by slab, so that it takes little memory beside what it is given.
+    """
     if not displacement_vox.any():
         return FieldFigures(0.0, 1.0, 0.0, 0.0)
-    inner = mask[:-1, :-1, :-1]
-    determinant = jacobian_determinant(displacement_vox)[inner]
-    if determinant.size == 0:
-        return FieldFigures(0.0, 1.0, 0.0, 0.0)
-    positive = determinant[determinant > 0]
-    spread = float(np.log(positive).std()) if positive.size else 0.0
-    folding = 100.0 * float((determinant <= 0).mean())
-    return FieldFigures(folding, float(determinant.min()), spread, _roughness(displacement_vox, mask))
+    volume, squares, counts = _VolumeChange(), np.zeros(3), np.zeros(3)
+    rows = _rows_at_once(mask)
+    for start in range(0, len(mask), rows):
+        here = slice(start, start + rows + 1)
+        part, counted = np.asarray(displacement_vox[:, here]), mask[here]
+        volume.add(jacobian_determinant(part)[counted[:-1, :-1, :-1]])
+        for axis in range(3):
+            squared, number = _squared_differences(part, counted, axis, rows)
+            squares[axis] += squared
+            counts[axis] += number
+    roughness = float(np.mean(squares / np.maximum(3.0 * counts, 1.0)))
+    return volume.figures(roughness) if volume.count else FieldFigures(0.0, 1.0, 0.0, 0.0)
 
 
-def _roughness(displacement_vox: DisplacementArray, mask: MaskArray) -> float:
-    per_axis = []
-    for axis in range(3):
-        ahead = np.delete(np.arange(mask.shape[axis]), 0)
-        counted = np.take(mask, ahead - 1, axis)
-        squares = [float((np.diff(component, axis=axis)[counted] ** 2).mean()) for component in displacement_vox]
-        per_axis.append(float(np.mean(squares)) if counted.any() else 0.0)
-    return float(np.mean(per_axis))
+class _VolumeChange:
+    """What is to be known of determinants that come in parts."""
+
+    def __init__(self) -> None:
+        self.count, self._folded, self._least = 0, 0, math.inf
+        self._log_sum, self._log_squares = 0.0, 0.0
+
+    def add(self, determinant: NDArray[np.float32]) -> None:
+        if not determinant.size:
+            return
+        logarithms = np.log(determinant[determinant > 0].astype(np.float64))
+        self.count += determinant.size
+        self._folded += determinant.size - logarithms.size
+        self._least = min(self._least, float(determinant.min()))
+        self._log_sum += float(logarithms.sum())
+        self._log_squares += float(np.dot(logarithms, logarithms))
+
+    def figures(self, roughness: float) -> FieldFigures:
+        positive = max(1, self.count - self._folded)
+        variance = self._log_squares / positive - (self._log_sum / positive) ** 2
+        folding = 100.0 * self._folded / self.count
+        return FieldFigures(folding, self._least, math.sqrt(max(0.0, variance)), roughness)
+
+
+def _rows_at_once(mask: MaskArray) -> int:
+    return int(max(1, _VOXELS_AT_ONCE // max(1, mask[0].size)))
+
+
+def _squared_differences(part: DisplacementArray, mask: MaskArray, axis: int, rows: int) -> tuple[float, int]:
+    """Sum over components of squared forward differences along an axis over a mask, of `rows` slices; how many."""
+    if axis > 0:
+        part, mask = part[:, :rows], mask[:rows]
+    counted = mask[tuple(slice(0, -1) if k == axis else slice(None) for k in range(3))]
+    differences = [np.diff(component, axis=axis)[counted].astype(np.float64) for component in part]
+    return sum(float(np.dot(values, values)) for values in differences), int(np.count_nonzero(counted))
 
 
 def target_registration_error(mapped_mm: PointArray, moving_mm: PointArray) -> Distances:

@@ -365,6 +365,7 @@ def warped_hu(case: Case, registration: Registration | None = None) -> HuArray:
     parts = (case.moving, registration.displacement_vox, registration.rigid)
     last = _last_warped
     if last is None or any(made() is not part for made, part in zip(last.made_of, parts, strict=True)):
+        last = _last_warped = None
         image = warped_volume(case.moving, registration)
         image.flags.writeable = False
         last = _last_warped = _Warped(tuple(ref(part) for part in parts), image)

@@ -134,9 +134,14 @@ def certify(
     error_after: float,
 ) -> Certificate:
     """Measure the contract on two displacements: `allowed` is box and collar."""
+    shape = (before.shape[1], before.shape[2], before.shape[3])
     outside = _change_outside_mm(before, after, allowed, spacing_zyx_mm)
-    new_folds = int(np.count_nonzero(~(jacobian_determinant(after) > 0) & (jacobian_determinant(before) > 0)))
-    faces = _inner_faces(allowed, (before.shape[1], before.shape[2], before.shape[3]))
+    looked_at = allowed.grown(1, shape) if outside == 0.0 else Box.whole(shape)
+    part = (slice(None), *looked_at.slices_zyx)
+    new_folds = int(
+        np.count_nonzero(~(jacobian_determinant(after[part]) > 0) & (jacobian_determinant(before[part]) > 0))
+    )
+    faces = _inner_faces(allowed, shape)
     jump = seam_gradient_jump(before, after, allowed, faces, spacing_zyx_mm)
     grew = not error_after <= error_before
     passed = outside == 0.0 and new_folds == 0 and jump <= LARGEST_SEAM_JUMP and not grew
@@ -156,7 +161,7 @@ def _change_outside_mm(
         change = (after[:, z].astype(np.float64) - before[:, z]) * spacing
         if inner_z.start <= z < inner_z.stop:
             change[:, inner_y, inner_x] = 0.0
-        largest = max(largest, float(np.sqrt((change**2).sum(axis=0)).max()))
+        largest = float(np.maximum(largest, np.sqrt((change**2).sum(axis=0)).max()))
     return largest
 
 

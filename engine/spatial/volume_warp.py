@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from engine.registration import Registration
-from engine.shapes import HuArray
+from engine.shapes import HuArray, MaskArray
 from engine.spatial.resample import index_map
 from engine.spatial.warp import sample
 from engine.volume import PADDING_HU, Volume
@@ -18,18 +18,30 @@ _WHOLLY_VALID = 0.999
 
 @torch.no_grad()
 def warped_volume(moving: Volume, registration: Registration) -> HuArray:
-    """moving(R(x + u(x))) in HU on the fixed grid, linear; `PADDING_HU` where the moving scanner saw nothing."""
+    """moving(R(x + u(x))) in HU on the fixed grid, linear; `PADDING_HU` where the moving scanner saw nothing.
+
+    Beside the result it takes memory for a slab and what that reaches of the moving image.
+    """
     depth, height, width = registration.fixed.shape_zyx
     matrix = index_map(registration.fixed, moving.geometry, registration.rigid)
-    image = torch.tensor(moving.hu).reshape(1, 1, *moving.hu.shape)
-    valid = None if moving.valid.all() else torch.tensor(moving.valid).float().reshape(image.shape)
     warped = np.empty((depth, height, width), np.float32)
     rows = max(1, _VOXELS_AT_ONCE // (height * width))
     for start in range(0, depth, rows):
         stop = min(depth, start + rows)
         positions = _moving_indices(registration, matrix, start, stop)
-        warped[start:stop] = _sampled(image, valid, positions)
+        first, last = _reached_slices(positions, len(moving.hu))
+        image, valid = moving.hu[first:last], moving.valid[first:last]
+        seen = _inside(positions, moving.hu.shape)
+        positions[:, 0] -= first
+        warped[start:stop] = _sampled(image, None if valid.all() else valid, positions, seen)
     return warped
+
+
+def _reached_slices(positions: Tensor, depth: int) -> tuple[int, int]:
+    """The slices of the moving image (first, last + 1) between which positions (1, 3, d, h, w) lie, two at least."""
+    low, high = (float(limit) for limit in positions[:, 0].aminmax())
+    first = min(max(0, int(np.floor(low)) - 1), max(0, depth - 2))
+    return first, min(depth, max(first + 2, int(np.ceil(high)) + 2))
 
 
 def _moving_indices(registration: Registration, matrix: np.ndarray, start: int, stop: int) -> Tensor:
@@ -53,16 +65,15 @@ def _moving_indices(registration: Registration, matrix: np.ndarray, start: int, 
     return torch.from_numpy(out).unsqueeze(0)
 
 
-def _sampled(image: Tensor, valid: Tensor | None, positions: Tensor) -> HuArray:
-    values = sample(image, positions)
-    inside = _inside(positions, image.shape[2:])
+def _sampled(image: HuArray, valid: MaskArray | None, positions: Tensor, inside: Tensor) -> HuArray:
+    values = sample(torch.tensor(image).reshape(1, 1, *image.shape), positions)
     if valid is not None:
-        inside &= sample(valid, positions) > _WHOLLY_VALID
+        inside &= sample(torch.tensor(valid).float().reshape(1, 1, *valid.shape), positions) > _WHOLLY_VALID
     result: HuArray = torch.where(inside, values, torch.full_like(values, PADDING_HU))[0, 0].numpy()
     return result
 
 
-def _inside(positions: Tensor, shape: torch.Size) -> Tensor:
+def _inside(positions: Tensor, shape: tuple[int, ...]) -> Tensor:
     """Within half a voxel of the moving image, as ITK has it."""
     upper = torch.tensor([n - 0.5 for n in shape], dtype=positions.dtype).view(1, 3, 1, 1, 1)
     return ((positions >= -0.5) & (positions < upper)).all(dim=1, keepdim=True)

@@ -14,7 +14,7 @@ import argparse
 import csv
 import sys
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from datetime import date
 from pathlib import Path
@@ -32,8 +32,11 @@ from engine.runtime import Runtime
 
 COLUMNS = (
     *("set", "case", "machine", "method", "status", "tre_mean_mm", "tre_median_mm", "folding_percent", "seconds"),
-    *("cpu_seconds", "peak_mib", "version", "date"),
+    *("cpu_seconds", "peak_mib", "others_percent", "version", "date"),
 )
+MOST_OF_OTHERS_PERCENT = 10.0
+"""What other programs may take of the machine while seconds are measured."""
+
 DONE, ABSENT, FAILED = "done", "not installed", "failed"
 
 Row: TypeAlias = dict[str, str]
@@ -57,7 +60,8 @@ class Rows:
         self._rows: dict[tuple[str, ...], Row] = {}
         if path.exists():
             with path.open(newline="", encoding="utf-8") as stream:
-                self._rows = {_key(row): row for row in csv.DictReader(stream)}
+                for row in csv.DictReader(stream):
+                    self._rows[_key(row)] = {column: row.get(column, "") for column in COLUMNS}
 
     def __iter__(self) -> Iterator[Row]:
         return iter(self._rows.values())
@@ -158,7 +162,8 @@ def markdown(rows: list[Row]) -> str:
         "# Regard beside its peers\n",
         "`python tests/benchmarks/comparison.py` makes this file from peers.csv. Every method is a process of its own "
         "that reads two files and writes its transform; seconds from start to exit with its rigid stage, and of all "
-        "cores together, medians of the cases; memory: the largest resident set of any case. Target error (TRE) in mm "
+        "cores together, medians of the cases, of those only during which other programs took less than a tenth of the "
+        "machine; memory: the largest resident set of any case. Target error (TRE) in mm "
         "at corresponding points: means over the cases of each case's mean and median, and the mean in percent of that "
         "of `rigid only`, over the same cases. Folding in percent of the voxels of the body, "
         "of the lungs in the real pair.\n",
@@ -192,10 +197,19 @@ def _cells(name: str, group: list[Row]) -> list[str]:
         f"{_mean('tre_median_mm', done.values()):.2f}",
         f"{100 * after / before:.0f}",
         f"{_mean('folding_percent', done.values()):.4f}",
-        f"{median(float(row['seconds']) for row in done.values()):.1f}",
+        _seconds(done.values()),
         f"{median(float(row['cpu_seconds']) for row in done.values()):.1f}",
         f"{max(float(row['peak_mib']) for row in done.values()):.0f}",
     ]
+
+
+def _seconds(rows: Collection[Row]) -> str:
+    """The median of the runs that had the machine for themselves; of all, and marked, where none had."""
+    of_all = [float(row["seconds"]) for row in rows]
+    undisturbed = [
+        float(row["seconds"]) for row in rows if float(row.get("others_percent") or 0.0) <= MOST_OF_OTHERS_PERCENT
+    ]
+    return f"{median(undisturbed):.1f}" if undisturbed else f"({median(of_all):.1f})"
 
 
 def _mean(column: str, rows: Iterable[Row]) -> float:

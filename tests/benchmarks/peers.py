@@ -31,11 +31,17 @@ OWN, OURS = "own rigid", "Regard's rigid"
 
 _LAUNCHER = """
 import json, os, sys, time
-started = time.perf_counter()
+def busy_seconds():
+    with open("/proc/stat") as stream:
+        user, nice, system, _idle, _wait, irq, soft = map(int, stream.readline().split()[1:8])
+    return (user + nice + system + irq + soft) / os.sysconf("SC_CLK_TCK")
+started, busy = time.perf_counter(), busy_seconds()
 child = os.posix_spawnp(sys.argv[2], sys.argv[2:], os.environ)
 _, status, usage = os.wait4(child, 0)
 seconds, cpu_seconds = time.perf_counter() - started, usage.ru_utime + usage.ru_stime
+others = (busy_seconds() - busy - cpu_seconds) / (seconds * os.cpu_count())
 cost = {"seconds": seconds, "cpu_seconds": cpu_seconds, "peak_mib": usage.ru_maxrss / 1024}
+cost["others_percent"] = max(0.0, 100 * others)
 with open(sys.argv[1], "w") as stream:
     json.dump(cost, stream)
 sys.exit(os.waitstatus_to_exitcode(status) != 0)
@@ -90,11 +96,15 @@ class Method:
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """Seconds from start to exit and of all cores, all processes together; the largest resident memory of any."""
+    """Seconds from start to exit and of all cores, all processes together; the largest resident memory of any.
+
+    `others_percent`: how much of the machine other programs took meanwhile.
+    """
 
     seconds: float
     cpu_seconds: float
     peak_mib: float
+    others_percent: float
 
 
 def run_method(method: Method, pair: PairFiles, folder: Path, tool: Tool, threads: int) -> tuple[Path, Cost]:
@@ -110,7 +120,8 @@ def run_method(method: Method, pair: PairFiles, folder: Path, tool: Tool, thread
     if not result.exists():
         raise PeerError(f"no {method.result} was written")
     seconds, cpu_seconds = sum(cost.seconds for cost in costs), sum(cost.cpu_seconds for cost in costs)
-    return result, Cost(seconds, cpu_seconds, max(cost.peak_mib for cost in costs))
+    peak_mib, others = max(cost.peak_mib for cost in costs), max(cost.others_percent for cost in costs)
+    return result, Cost(seconds, cpu_seconds, peak_mib, others)
 
 
 def padding_as_air(source: Path, target: Path) -> Path:

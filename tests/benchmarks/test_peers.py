@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -126,6 +128,34 @@ def test_the_table_gives_shares_of_the_rigid_alignment() -> None:
     ]
     lines = [line for line in markdown(rows).splitlines() if line.startswith("| greedy | 1 | 2")]
     assert lines == ["| greedy | 1 | 2.00 | 1.00 | 25 | 0.0000 | 3.0 | 5.0 | 7 |"]
+
+
+def test_seconds_are_those_of_undisturbed_runs() -> None:
+    common = {"set": "s", "machine": "m", "date": "2026-11-21", "version": "1", "tre_median_mm": "1"}
+    costs = {"status": DONE, "folding_percent": "0", "cpu_seconds": "5", "peak_mib": "7", "tre_mean_mm": "2"}
+
+    def told(*runs: tuple[str, str]) -> str:
+        rows = [
+            {**common, **costs, "case": str(number), "method": "greedy", "seconds": seconds, "others_percent": others}
+            for number, (seconds, others) in enumerate(runs)
+        ]
+        (line,) = [line for line in markdown(rows).splitlines() if line.startswith(f"| greedy | {len(runs)} ")]
+        return line.split(" | ")[6]
+
+    assert told(("3", "2.0"), ("5", ""), ("90", "45.0")) == "4.0"
+    assert told(("90", "45.0"), ("80", "30.0")) == "(85.0)"
+
+
+def test_what_others_take_of_the_machine_is_told(pair: PairFiles, tmp_path: Path) -> None:
+    other = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+    try:
+        _, cost = run_method(a_method("sleep 1"), pair, tmp_path, Tool("sh", ""), 1)
+    finally:
+        other.kill()
+        other.wait()
+
+    assert cost.others_percent > 30 / os.cpu_count()
+    assert cost.cpu_seconds < 0.5
 
 
 @pytest.mark.slow

