@@ -156,7 +156,9 @@ def _closed_slice(tissue: Mask2d, hu: NDArray[np.float32], valid: Mask2d) -> Mas
     labels, count = label(~tissue)
     beyond = ~valid
     beyond[[0, 0, -1, -1], [0, -1, 0, -1]] = True
-    rim = np.pad(np.zeros(np.subtract(tissue.shape, 2), dtype=bool), 1, constant_values=True) | binary_dilation(beyond)
+    rim = binary_dilation(beyond)
+    for edge in (rim[0], rim[-1], rim[:, 0], rim[:, -1]):
+        edge[...] = True
     pockets = np.arange(1, count + 1)
     area = np.bincount(labels.ravel(), minlength=count + 1)[1:]
     contact = np.bincount(labels[rim], minlength=count + 1)[1:]

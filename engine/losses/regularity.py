@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
 
 def grad_l2(displacement_vox: Tensor) -> Tensor:
     """Mean over axes of the mean squared forward difference, (B, 3, D, H, W) or (B, 2, H, W) (VoxelMorph)."""
-    squares = [(torch.diff(displacement_vox, dim=axis) ** 2).mean() for axis in _axes(displacement_vox)]
-    return torch.stack(squares).mean()
+    return _mean_over_axes(displacement_vox, torch.square)
 
 
 def grad_l1(displacement_vox: Tensor) -> Tensor:
     """Mean over axes of the mean absolute forward difference, (B, 3, D, H, W) or (B, 2, H, W) (VoxelMorph)."""
-    sizes = [torch.diff(displacement_vox, dim=axis).abs().mean() for axis in _axes(displacement_vox)]
-    return torch.stack(sizes).mean()
+    return _mean_over_axes(displacement_vox, torch.abs)
 
 
 def fold_penalty(displacement_vox: Tensor, least: float = 0.3) -> Tensor:
@@ -35,5 +35,9 @@ def fold_penalty(displacement_vox: Tensor, least: float = 0.3) -> Tensor:
     return (torch.relu(least - determinant) ** 2).mean()
 
 
-def _axes(displacement_vox: Tensor) -> list[int]:
-    return [axis for axis in range(2, displacement_vox.dim()) if displacement_vox.shape[axis] > 1]
+def _mean_over_axes(displacement_vox: Tensor, size: Callable[[Tensor], Tensor]) -> Tensor:
+    """Over the axes that have a difference; zero where none has."""
+    axes = [axis for axis in range(2, displacement_vox.dim()) if displacement_vox.shape[axis] > 1]
+    if not axes:
+        return displacement_vox.sum() * 0.0
+    return torch.stack([size(torch.diff(displacement_vox, dim=axis)).mean() for axis in axes]).mean()

@@ -143,3 +143,11 @@ def test_the_body_box_holds_the_patient_with_a_margin_and_stays_inside_the_image
 
     assert box == Box(3, 27, 8, 22, 0, 13)
     assert empty == Box.whole(hu.shape)
+
+
+def test_an_image_of_a_few_thin_columns_has_a_body_too() -> None:
+    """Three voxels of 0.7 mm across are one of the coarse pixels in which the body is looked for."""
+    geometry = Geometry((6, 30, 3), (0.7, 0.7, 2.0))
+    volume = Volume(np.zeros(geometry.shape_zyx, np.float32), geometry, np.ones(geometry.shape_zyx, bool))
+
+    assert body_mask(volume).shape == geometry.shape_zyx

@@ -72,3 +72,11 @@ def test_a_single_slice_cannot_fold() -> None:
     fold_penalty(flat).backward()
 
     assert not flat.grad.any()
+
+
+def test_one_voxel_is_smooth() -> None:
+    voxel = torch.ones(1, 3, 1, 1, 1, requires_grad=True)
+
+    for roughness in (grad_l2(voxel), grad_l1(voxel)):
+        roughness.backward()
+        assert roughness.item() == 0.0
