@@ -200,6 +200,7 @@ class _Proposal:
     crop: _Crop
     corrected: Callable[[Share], DisplacementArray]
     iterations: int
+    notes: tuple[str, ...] = ()
 
 
 def _by_crop(
@@ -324,7 +325,16 @@ def _by_image(
     def corrected(share: Share) -> DisplacementArray:
         return as_array(crop.start + as_tensor(share, device) * faded)
 
-    return _Proposal(crop, corrected, outcome.iterations)
+    return _Proposal(crop, corrected, outcome.iterations, (_elsewhere(crop, grid, outcome.residual),))
+
+
+def _elsewhere(crop: _Crop, grid: PairGrid, residual: Tensor) -> str:
+    """What the paper's variant would have changed beyond box and collar, had it been kept."""
+    fixed = crop.fixed.geometry
+    outside = 1.0 - grid.holding(collared(crop.box, fixed.shape_zyx), fixed)
+    spacing_mm = torch.tensor(grid.geometry.spacing_zyx_mm).to(residual).view(1, 3, 1, 1, 1)
+    largest_mm = float((torch.linalg.vector_norm(residual * spacing_mm, dim=1, keepdim=True) * outside).max())
+    return f"up to {largest_mm:.1f} mm of change elsewhere left out"
 
 
 def _concluded(fixed: Volume, start: Registration, box: Box, proposal: _Proposal) -> Regional:
@@ -336,7 +346,7 @@ def _concluded(fixed: Volume, start: Registration, box: Box, proposal: _Proposal
     before = hu_from_normalized_rmse(crop.box_mse)
     inside = (slice(None), *crop.crop.slices_zyx)
     after = grid.rmse_hu(grid.warped(as_tensor(committed.displacement_vox[inside], crop.device)), crop.seen_in_box)
-    displacement, share, notes = committed.displacement_vox, committed.share, []
+    displacement, share, notes = committed.displacement_vox, committed.share, list(proposal.notes)
     if after >= before:
         displacement, after, share = start.displacement_vox, before, 0.0
         notes.append("nothing better found")
