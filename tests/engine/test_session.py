@@ -9,6 +9,7 @@ import pytest
 import SimpleITK as sitk
 import torch
 
+from engine import session
 from engine.case import Case
 from engine.errors import DeviceError, InputError
 from engine.geometry import Geometry
@@ -313,15 +314,42 @@ def test_a_device_that_is_not_there_is_refused(case: Case, monkeypatch: pytest.M
         finish(run_step(case, IsoSettings(1), Runtime("cuda", threads=1)))
 
 
-@pytest.mark.parametrize(("message", "error"), [("CUDA out of memory.", DeviceError), ("something else", RuntimeError)])
-def test_only_a_full_device_is_the_user_s_problem(message: str, error: type, case: Case, monkeypatch) -> None:
+@pytest.mark.parametrize(
+    ("raised", "expected"),
+    [
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate"), DeviceError),
+        (MemoryError(), DeviceError),
+        (RuntimeError("something else"), RuntimeError),
+    ],
+)
+def test_only_a_full_memory_is_the_user_s_problem(raised: Exception, expected: type, case: Case, monkeypatch) -> None:
     def fails(*_):
-        raise RuntimeError(message)
+        raise raised
 
     monkeypatch.setattr("engine.optimize.iso.descend", fails)
 
-    with pytest.raises(error):
+    with pytest.raises(expected):
         _run(case, IsoSettings(1))
+
+
+def test_a_gpu_without_memory_leaves_the_step_to_the_cpu(case: Case, monkeypatch) -> None:
+    real = session._job
+
+    def on_a_small_gpu(case, settings, device, preview, watched):
+        if device.type == "cuda":
+            yield Progress("iso", 1, 2)
+            raise RuntimeError("CUDA out of memory. Tried to allocate")
+        return (yield from real(case, settings, device, preview, watched))
+
+    monkeypatch.setattr(session, "_job", on_a_small_gpu)
+    monkeypatch.setattr(Runtime, "torch_device", lambda self: torch.device("cuda"))
+    reports: list[Progress] = []
+
+    result = finish(run_step(case, IsoSettings(2), ONE_THREAD), reports.append)
+
+    assert "on the CPU, since the GPU's memory was full" in result.steps[-1].notes
+    assert any("going on on the CPU" in report.note for report in reports)
+    assert result.displacement_vox.any()
 
 
 @pytest.fixture
