@@ -21,7 +21,19 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"regard {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for add in (_demo, _register, _evaluate, _warp, _export, _phantom, _artefacts, _train, _models, _benchmark):
+    for add in (
+        _demo,
+        _register,
+        _regions,
+        _evaluate,
+        _warp,
+        _export,
+        _phantom,
+        _artefacts,
+        _train,
+        _models,
+        _benchmark,
+    ):
         add(commands)
     return parser
 
@@ -82,6 +94,16 @@ def _register(commands: _Commands) -> None:
     parser.add_argument("--rigid-mask", metavar="FILE", help="on the fixed grid: what keeps its shape, such as bone")
     parser.add_argument("--exclude-mask", metavar="FILE", help="on the fixed grid: where nothing corresponds")
     parser.add_argument("--force", action="store_true", help="replace results that are there")
+    _runtime(parser)
+
+
+def _regions(commands: _Commands) -> None:
+    about = "Boxes that probably are still wrong, the worst one first, each with the reason."
+    parser = _command(commands, "regions", "regions", about)
+    parser.add_argument("case", metavar="CASE", help="case folder, or a results folder that holds one")
+    parser.add_argument("--count", type=int, default=3, metavar="N", help="boxes, default 3")
+    parser.add_argument("--size", type=float, default=50.0, metavar="MM", help="about how large, default 50")
+    parser.add_argument("--out", metavar="FILE.json")
     _runtime(parser)
 
 
