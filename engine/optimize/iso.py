@@ -15,7 +15,7 @@ from engine.guidance import Guidance
 from engine.optimize.descent import Outcome, Problem, descend
 from engine.optimize.general import case_network, finished, network_pair
 from engine.optimize.guide import compared, guiding
-from engine.optimize.pair_grid import PairGrid, at_spacing
+from engine.optimize.pair_grid import PairGrid, at_spacing, near_patient
 from engine.optimize.parametrize import ControlGrid, NetworkChange
 from engine.preprocess import body_box
 from engine.progress import Job, Preview
@@ -151,7 +151,7 @@ def _problem(
         grid,
         total,
         everywhere,
-        everywhere,
+        near_patient(fixed, grid),
         settings.similarity,
         smoothness,
         lambda warped, mse: (

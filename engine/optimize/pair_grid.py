@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from engine.geometry import Geometry
-from engine.preprocess import body_box
+from engine.preprocess import body_box, body_of
 from engine.roi import Box
 from engine.shapes import Matrix
 from engine.spatial.resample import as_tensor, index_map, indices_by_axis, is_axis_by_axis, resampled
@@ -17,6 +19,8 @@ from engine.spatial.warp import Sampler, mapped_indices, voxel_grid
 from engine.volume import Volume, hu_from_normalized_rmse, normalized
 
 _WHOLLY_VALID = 0.99
+_SURFACE_MM = 5.0
+"""Beyond the body, where its surface is compared too."""
 
 SPARE_MM = 30.0
 """How much further than the present displacement a refinement may look into the moving image."""
@@ -77,6 +81,23 @@ def at_spacing(
     """The pair at an isotropic working spacing, low-pass filtered where voxels grow, as far as the patient reaches."""
     geometry = fixed.geometry.cropped(body_box(fixed)).resampled((spacing_mm,) * 3, multiple_of)
     return _pair(fixed, moving, rigid, geometry, moving.geometry.resampled((spacing_mm,) * 3), device)
+
+
+def near_patient(fixed: Volume, grid: PairGrid, crop: Box | None = None) -> Tensor:
+    """1 in the patient and a few millimeters beyond, 0 where streaks cross open air; 1 everywhere where no patient is.
+
+    `crop`: a box of the fixed image that holds the working grid.
+    """
+    part = crop or Box.whole(fixed.geometry.shape_zyx)
+    body = as_tensor(body_of(fixed)[part.slices_zyx].astype(np.float32), grid.fixed.device)
+    inside = (resampled(body, fixed.geometry.cropped(part), grid.geometry) > 0.5).to(grid.fixed.dtype)
+    if not inside.any():
+        return torch.ones_like(grid.fixed)
+    for axis, spacing_mm in enumerate(grid.geometry.spacing_zyx_mm):
+        radius = math.ceil(_SURFACE_MM / spacing_mm)
+        sizes, padding = ([1 + 2 * radius * (k == axis) for k in range(3)], [radius * (k == axis) for k in range(3)])
+        inside = F.max_pool3d(inside, sizes, stride=1, padding=padding)
+    return inside
 
 
 def _pair(

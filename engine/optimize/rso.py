@@ -25,7 +25,7 @@ from engine.optimize.descent import Outcome, Problem, descend
 from engine.optimize.general import case_network, network_pair
 from engine.optimize.guide import compared, guiding
 from engine.optimize.iso import last_mse, on_grid, share_of, told_rmse_hu, whole_preview, working_spacing_mm
-from engine.optimize.pair_grid import PairGrid, at_spacing, on_crop
+from engine.optimize.pair_grid import PairGrid, at_spacing, near_patient, on_crop
 from engine.optimize.parametrize import ControlGrid, NetworkChange, Parametrization
 from engine.progress import Job, Preview
 from engine.registration import Certificate, Registration
@@ -239,7 +239,7 @@ def _crop_problem(
         grid,
         working.total,
         working.region,
-        working.fading,
+        working.fading * near_patient(crop.fixed, grid, crop.crop),
         settings.similarity,
         smoothness,
         lambda warped, mse: (whole_hu(grid.mse(warped, seen)), box_hu(mse)),
@@ -309,7 +309,7 @@ def _by_image(
         grid,
         lambda residual: base + residual,
         in_box,
-        in_box,
+        in_box * near_patient(fixed, grid),
         settings.similarity,
         smoothness,
         lambda warped, mse: (grid.rmse_hu(warped, seen), hu_from_normalized_rmse(mse)),

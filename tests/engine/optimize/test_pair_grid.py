@@ -5,9 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from scipy import ndimage
 
 from engine.geometry import Geometry, transform_points
-from engine.optimize.pair_grid import at_spacing, on_crop
+from engine.optimize.pair_grid import at_spacing, near_patient, on_crop
+from engine.preprocess import body_of
 from engine.roi import Box
 from engine.spatial.resample import as_tensor
 from engine.spatial.volume_warp import warped_volume
@@ -115,3 +117,30 @@ def test_what_a_scanner_did_not_see_is_masked_on_both_grids(aligned: Geometry, w
     assert mask.any()
     assert x_index[mask].min() >= 14 - 0.01
     assert mask[(x_index > 17) & _deep_inside(_points(reduced.geometry), aligned, margin_mm=3.0)].all()
+
+
+def test_open_air_is_not_near_the_patient() -> None:
+    """A block of tissue 40 × 36 × 50 mm in air; 5 mm beyond it are 2 voxels of 3 mm."""
+    geometry = Geometry((30, 32, 34), (3.0, 3.0, 3.0))
+    hu = np.full(geometry.shape_zyx, -1000.0, np.float32)
+    hu[7:24, 10:22, 11:24] = 40.0
+    fixed = Volume(hu, geometry, np.ones(hu.shape, bool))
+    box = Box(6, 28, 4, 30, 3, 27)
+    still = torch.zeros(1, 3, *box.shape_zyx)
+
+    whole = near_patient(fixed, at_spacing(fixed, fixed, np.eye(4), 3.0, CPU))
+    crop = near_patient(fixed, on_crop(fixed, fixed, np.eye(4), box, still, CPU), box)[0, 0].numpy()
+
+    body = body_of(fixed)[box.slices_zyx]
+    far = ndimage.distance_transform_cdt(~body, "chessboard") > 2
+    assert body.any()
+    assert far.any()
+    np.testing.assert_array_equal(crop == 0, far)
+    assert 0 < whole.mean() < 1
+
+
+def test_where_no_patient_is_found_everything_counts() -> None:
+    geometry = Geometry((12, 13, 14), (3.0, 3.0, 3.0))
+    fixed = Volume(np.full(geometry.shape_zyx, -1000.0, np.float32), geometry, np.ones(geometry.shape_zyx, bool))
+
+    assert near_patient(fixed, at_spacing(fixed, fixed, np.eye(4), 3.0, CPU)).all()
