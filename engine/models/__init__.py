@@ -1,7 +1,7 @@
 """Models that register a pair: `forward(moving, fixed) -> displacement_vox`.
 
-Images are normalised tensors (B, 1, D, H, W) on an isotropic grid at the model's working spacing, sizes multiples of
-16, the moving one rigidly aligned, zero where no scanner saw anything; displacements are voxels of that grid.
+Images are normalised tensors (B, 1, D, H, W) on an isotropic grid at the model's working spacing, in multiples of its
+own size, the moving one rigidly aligned, zero where no scanner saw anything; displacements are voxels of that grid.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from engine.volume import Volume
 
 SIZE_MULTIPLE = 16
+"""What every network takes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,8 @@ class Model:
     domain: Domain | None = None
     """What its weights were trained on; none where nothing was."""
     learned: bool = True
+    size_multiple: int = SIZE_MULTIPLE
+    """Of which the sizes of its images are multiples."""
 
 
 def _guided_pyramid() -> nn.Module:
@@ -100,9 +103,15 @@ MODELS: dict[str, Model] = {
         "general.safetensors",
         2.7,
         _CHESTS,
+        size_multiple=8,
     ),
     "convex": Model(
-        "discrete convex optimisation, needs no training: any anatomy, any contrast", _convex, None, 2.7, learned=False
+        "discrete convex optimisation, needs no training: any anatomy, any contrast",
+        _convex,
+        None,
+        2.7,
+        learned=False,
+        size_multiple=8,
     ),
     "gsmorph-cine": Model(
         "U-Net of Dou et al. 2023 on each slice by itself, short-axis cine MRI from diastole to systole",

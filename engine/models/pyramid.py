@@ -27,7 +27,9 @@ _FINAL_SIGMA_VOX = 1.0
 
 
 class MatchingPyramid(nn.Module):
-    """`forward(moving, fixed)`: normalised images (B, 1, D, H, W), sizes multiples of 16, to displacement (voxels).
+    """`forward(moving, fixed)`: normalised images (B, 1, D, H, W) to displacement (voxels).
+
+    Sizes are multiples of 8, of 16 with four levels.
 
     `channels`, `radii`: of the encoder's levels, half size first, and of the search there in voxels of that level.
     """

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from engine.geometry import Geometry
-from engine.models import SIZE_MULTIPLE, find_model, load_network
+from engine.models import find_model, load_network
 from engine.optimize.folds import without_folds
 from engine.optimize.pair_grid import PairGrid, at_spacing
 from engine.progress import Job, Progress
@@ -20,7 +20,7 @@ def network_pair(
 ) -> tuple[PairGrid, Tensor]:
     """The pair on the model's working grid, and the moving image resampled onto that grid through the rigid part."""
     row, _ = find_model(model)
-    grid = at_spacing(fixed, moving, rigid, row.spacing_mm, device, SIZE_MULTIPLE)
+    grid = at_spacing(fixed, moving, rigid, row.spacing_mm, device, row.size_multiple)
     no_motion = torch.zeros((1, 3, *grid.geometry.shape_zyx), device=device)
     return grid, grid.warped(no_motion) * grid.mask(no_motion)
 

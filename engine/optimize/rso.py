@@ -18,7 +18,7 @@ from torch import Tensor
 
 from engine.errors import InputError
 from engine.guidance import Guidance
-from engine.models import SIZE_MULTIPLE, find_model
+from engine.models import Model, find_model
 from engine.optimize.collar import COLLAR_VOX, collared, window, working_crop
 from engine.optimize.commit import Share, certify, commit
 from engine.optimize.descent import Outcome, Problem, descend
@@ -208,11 +208,11 @@ def _by_crop(
 ) -> Job[_Proposal]:
     shape = fixed.geometry.shape_zyx
     if settings.by == "network":
-        spacing_mm = find_model(settings.model)[0].spacing_mm
-        least = [math.ceil(_NETWORK_LEAST * spacing_mm / mm) for mm in fixed.geometry.spacing_zyx_mm]
+        row, _ = find_model(settings.model)
+        least = [math.ceil(_NETWORK_LEAST * row.spacing_mm / mm) for mm in fixed.geometry.spacing_zyx_mm]
         region = working_crop(settings.box, shape, (least[0], least[1], least[2]))
         crop = _Crop(fixed, moving, start, settings.box, region, device)
-        outcome, working = yield from _crop_by_network(crop, spacing_mm, settings, preview)
+        outcome, working = yield from _crop_by_network(crop, row, settings, preview)
     else:
         crop = _Crop(fixed, moving, start, settings.box, working_crop(settings.box, shape), device)
         outcome, working = yield from _crop_by_field(crop, settings, preview)
@@ -252,11 +252,11 @@ def _crop_problem(
 
 
 def _crop_by_network(
-    crop: _Crop, spacing_mm: float, settings: RegionalSettings, preview: bool
+    crop: _Crop, row: Model, settings: RegionalSettings, preview: bool
 ) -> Job[tuple[Outcome, _Working]]:
     """At the spacing that the network knows."""
     network = case_network(settings.model, crop.registration.weights, crop.device)
-    working = crop.on(spacing_mm, SIZE_MULTIPLE, _NETWORK_LEAST)
+    working = crop.on(row.spacing_mm, row.size_multiple, _NETWORK_LEAST)
     change: Parametrization = NetworkChange(network, working.grid.warped(working.start), working.grid.fixed)
     problem = _crop_problem(crop, working, settings, settings.smoothness, 1, preview)
     outcome: Outcome = yield from descend(problem, change, settings.iterations)
