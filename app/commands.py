@@ -11,12 +11,15 @@ from PySide6.QtCore import QObject, Signal
 import engine
 from app.autosave import Autosave
 from app.display import Display
-from app.store import Run, Store
+from app.fits import Candidate, Comparison
+from app.store import Run, RunSettings, Store
+from app.viewer.boxes import NamedBox
 from app.worker import Task, Worker, job_of
 from engine.case import Case
 from engine.errors import InputError
 from engine.progress import Job, Progress
 from engine.registration import Registration
+from engine.roi import Box
 from engine.volume import Volume
 
 RESULTS = "results"
@@ -33,6 +36,7 @@ class Commands(QObject):
     image_needs_role = Signal(str)
     models_known = Signal(dict)
     unlike_training = Signal(tuple)
+    compared = Signal(object)
 
     def __init__(self, store: Store, worker: Worker, parent: QObject | None = None) -> None:
         super().__init__(parent)
@@ -133,21 +137,34 @@ class Commands(QObject):
 
     def iso(self) -> None:
         settings = self.store.settings
-        self._step("Image (ISO)", lambda: engine.IsoSettings(iterations=settings.iso_iterations, by=settings.iso_by))
+        self._step("Image (ISO)", lambda: _iso_settings(settings, settings.iso_fit))
 
     def rso(self) -> None:
-        settings, named = self.store.settings, self.store.selected_box
-        if named is None:
-            self.failed.emit(InputError("Expected a region; press B and drag a box over a place that is still wrong."))
+        settings, named = self.store.settings, self._region()
+        if named is not None:
+            self._step(f"Region (RSO), {named.name}", lambda: _rso_settings(settings, named.box, settings.rso_fit))
+
+    def compare_image_fits(self) -> None:
+        """Refine the image with every fit and keep none until one is taken."""
+        settings, case = self.store.settings, self._paired_case()
+        if case is not None:
+            self._compare_fits(Comparison(case, "Compare fits"), lambda fit: _iso_settings(settings, fit))
+
+    def compare_region_fits(self) -> None:
+        """Refine the selected region with every fit and keep none until one is taken."""
+        settings, case, named = self.store.settings, self._paired_case(), self._region()
+        if case is not None and named is not None:
+            comparison = Comparison(case, f"Compare fits, {named.name}", named.box)
+            self._compare_fits(comparison, lambda fit: _rso_settings(settings, named.box, fit))
+
+    def take(self, comparison: Comparison, candidate: Candidate) -> None:
+        """Make one of the compared results the next state of the case."""
+        if self.store.running or not comparison.fits_to(self.store.case):
+            self.told.emit("Go back to the state that was compared, then take the result.")
             return
-        box = named.box
-
-        def make() -> Any:
-            return engine.RsoSettings(
-                box=box, iterations=settings.rso_iterations, by=settings.rso_by, scope=settings.rso_scope
-            )
-
-        self._step(f"Region (RSO), {named.name}", make)
+        self.display.remember(candidate.registration, candidate.warped_hu)
+        self.store.set_case(self.store.case.after(candidate.registration))
+        self.autosave.write()
 
     def stop(self) -> None:
         self._end_early("stopping", Task.stop)
@@ -190,10 +207,21 @@ class Commands(QObject):
         if possible and not self.store.running:
             self.store.set_case(change(self.store.case))
 
-    def _step(self, title: str, settings: Callable[[], Any]) -> None:
-        case = self.store.case
-        if case is None:
+    def _paired_case(self) -> Case | None:
+        """The case, or none and a word on what is missing."""
+        if self.store.case is None:
             self.failed.emit(InputError("Expected two images; open a fixed and a moving image first."))
+        return self.store.case
+
+    def _region(self) -> NamedBox | None:
+        """The selected box, or none and a word on what is missing."""
+        if self.store.selected_box is None:
+            self.failed.emit(InputError("Expected a region; press B and drag a box over a place that is still wrong."))
+        return self.store.selected_box
+
+    def _step(self, title: str, settings: Callable[[], Any]) -> None:
+        case = self._paired_case()
+        if case is None:
             return
         watched = self.store.selected_box.box if self.store.selected_box is not None else None
 
@@ -205,6 +233,24 @@ class Commands(QObject):
             self.autosave.write()
 
         self._begin(title, start, keep, is_step=True)
+
+    def _compare_fits(self, comparison: Comparison, settings: Callable[[str], Any]) -> None:
+        """Run the next fit, then those after it, each a task of its own: stopping one leaves the others."""
+        case, fit = comparison.case, comparison.next_fit
+        if fit is None:
+            self.compared.emit(comparison)
+            return
+
+        def start() -> Job[Candidate]:
+            job = engine.run_step(case, settings(fit), engine.Runtime(), preview=True, watched=comparison.box)
+            registration = yield from job
+            return Candidate(fit, registration, engine.warped_hu(case, registration))
+
+        def go_on(candidate: Candidate) -> None:
+            self.display.end_preview()
+            self._compare_fits(comparison.with_candidate(candidate), settings)
+
+        self._begin(comparison.progress_title(), start, go_on, is_step=True)
 
     def _begin(
         self, title: str, start: Callable[[], Job[Any]], keep: Callable[[Any], object], is_step: bool = False
@@ -242,6 +288,16 @@ class Commands(QObject):
             self.store.run.state = state
             ask(self._task)
             self.store.run_changed.emit()
+
+
+def _iso_settings(settings: RunSettings, fit: str) -> Any:
+    return engine.IsoSettings(iterations=settings.iso_iterations, by=settings.iso_by, fit=fit)
+
+
+def _rso_settings(settings: RunSettings, box: Box, fit: str) -> Any:
+    return engine.RsoSettings(
+        box=box, iterations=settings.rso_iterations, by=settings.rso_by, scope=settings.rso_scope, fit=fit
+    )
 
 
 def _device_and_models() -> tuple[str, dict[str, str]]:

@@ -78,6 +78,12 @@ class Display(QObject):
         self._shown = None
         self.update_pictures()
 
+    def remember(self, registration: Registration, warped_hu: HuArray) -> None:
+        """Keep a warped image that somebody else computed."""
+        self._warped[id(registration)] = (registration, warped_hu)
+        while len(self._warped) > _REMEMBERED:
+            self._warped.popitem(last=False)
+
     def _show_images_alone(self) -> None:
         fixed = self._store.fixed
         self._forget_all()
@@ -103,9 +109,7 @@ class Display(QObject):
 
     def _take(self, case: Case, registration: Registration, moving: HuArray, warped: HuArray) -> None:
         self._aligned = (case, registration, moving)
-        self._warped[id(registration)] = (registration, warped)
-        while len(self._warped) > _REMEMBERED:
-            self._warped.popitem(last=False)
+        self.remember(registration, warped)
         if registration is self._shown and self._store.pictures is not None:
             self._set(replace(self._store.pictures, moving_hu=moving, warped_hu=warped, stale=False))
 

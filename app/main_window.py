@@ -13,11 +13,13 @@ import engine
 from app import settings, theme
 from app.autosave import discard, unsaved_cases
 from app.commands import Commands
+from app.dialogs.compare_fits import CompareFitsDialog
 from app.dialogs.export import ExportDialog
 from app.dialogs.files import ask_file, ask_folder, ask_new_folder
 from app.dialogs.keys import KeysDialog
 from app.dialogs.model_card import ModelCardDialog
 from app.dialogs.open_images import OpenDialog
+from app.fits import Comparison
 from app.menus import Actions
 from app.panels.history import HistoryPanel
 from app.panels.parts import MessageBar
@@ -178,6 +180,7 @@ class MainWindow(QMainWindow):
     def _connect(self) -> None:
         self.commands.failed.connect(self.problems.show)
         self.commands.told.connect(self.message.say)
+        self.commands.compared.connect(self._show_comparison)
         self.commands.image_needs_role.connect(self._ask_role)
         self.history.chosen.connect(self.commands.go_to)
         self.workflow.file_wanted.connect(self.ask_transform)
@@ -206,6 +209,11 @@ class MainWindow(QMainWindow):
             "As moving": lambda: self.commands.add_image(path, "moving"),
         }
         self.message.say("Both images are open. Use the dropped one in place of which? A new case begins.", answers)
+
+    def _show_comparison(self, comparison: Comparison) -> None:
+        dialog = CompareFitsDialog(self.store, comparison, self)
+        dialog.taken.connect(partial(self.commands.take, comparison))
+        self._show_dialog(dialog)
 
     def _take_transform(self, path: str) -> None:
         self.workflow.align_file.setText(path)

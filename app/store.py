@@ -26,9 +26,11 @@ class RunSettings:
     model: str = "general"
     iso_iterations: int = 100
     iso_by: str = "field"
+    iso_fit: str = "balanced"
     rso_iterations: int = 400
     rso_by: str = "field"
     rso_scope: str = "crop"
+    rso_fit: str = "balanced"
 
 
 @dataclass(slots=True)

@@ -8,7 +8,7 @@ from app.panels.parts import Panel, label, set_role
 from app.store import Store
 from engine.registration import Certificate, Step
 
-_FIGURES = {
+FIGURES = {
     "rmse": (
         "Error (RMSE)",
         "Root mean square of fixed − warped over valid voxels. A lower value alone proves nothing.",
@@ -29,7 +29,7 @@ class QualityPanel(Panel):
         self.values: dict[str, QLabel] = {}
         form = QFormLayout()
         form.setVerticalSpacing(2)
-        for name, (text, tooltip) in _FIGURES.items():
+        for name, (text, tooltip) in FIGURES.items():
             self.values[name] = label()
             caption = label(text, "dim")
             caption.setToolTip(tooltip)
@@ -57,14 +57,9 @@ class QualityPanel(Panel):
             self._show_step(step)
 
     def _show_step(self, step: Step) -> None:
-        self.values["rmse"].setText(f"{step.rmse_hu:.1f} HU")
-        self.values["folding"].setText(f"{step.folding_percent:.3f} %")
-        self.values["jacobian"].setText(f"{step.min_jacobian:.3f}")
-        self.values["roughness"].setText(f"{step.roughness:.4g}")
-        set_role(self.values["folding"], "good" if step.folding_percent == 0 else "bad")
-        set_role(self.values["jacobian"], "good" if step.min_jacobian > 0 else "bad")
-        if step.box_rmse_hu_before is not None and step.box_rmse_hu_after is not None:
-            self.values["box"].setText(f"{step.box_rmse_hu_before:.1f} → {step.box_rmse_hu_after:.1f} HU")
+        for name, (text, role) in figures_of(step).items():
+            self.values[name].setText(text)
+            set_role(self.values[name], role)
         if step.certificate is not None:
             self._show_certificate(step.certificate)
         if step.notes:
@@ -72,11 +67,30 @@ class QualityPanel(Panel):
             self.notes.show()
 
     def _show_certificate(self, certificate: Certificate) -> None:
-        self.verdict.setText("✓ Certificate: kept its promises" if certificate.passed else "✗ Certificate: NOT kept")
-        set_role(self.verdict, "good" if certificate.passed else "bad")
+        text, role = verdict_of(certificate)
+        self.verdict.setText(f"{text[0]} Certificate: {text[2:]}")
+        set_role(self.verdict, role)
         self.details.setText("\n".join(certificate_lines(certificate)))
         self.verdict.show()
         self.details.show()
+
+
+def figures_of(step: Step) -> dict[str, tuple[str, str]]:
+    """For each figure that a step has, its text and the role that colours it."""
+    figures = {
+        "rmse": (f"{step.rmse_hu:.1f} HU", ""),
+        "folding": (f"{step.folding_percent:.3f} %", "good" if step.folding_percent == 0 else "bad"),
+        "jacobian": (f"{step.min_jacobian:.3f}", "good" if step.min_jacobian > 0 else "bad"),
+        "roughness": (f"{step.roughness:.4g}", ""),
+    }
+    if step.box_rmse_hu_before is not None and step.box_rmse_hu_after is not None:
+        figures["box"] = (f"{step.box_rmse_hu_before:.1f} → {step.box_rmse_hu_after:.1f} HU", "")
+    return figures
+
+
+def verdict_of(certificate: Certificate) -> tuple[str, str]:
+    """A certificate in a few words after a sign, and the role that colours them."""
+    return ("✓ kept its promises", "good") if certificate.passed else ("✗ NOT kept", "bad")
 
 
 def certificate_lines(certificate: Certificate) -> list[str]:

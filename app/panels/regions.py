@@ -8,9 +8,8 @@ from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QTableWidget, QTab
 from app.menus import Actions
 from app.panels.parts import Panel, action_button, label, row
 from app.store import Store
-from app.viewer.boxes import size_text
+from app.viewer.boxes import middle_of, size_text
 from app.viewer.slicing import box_rmse_hu
-from engine.roi import Box
 
 _ERROR_DELAY_MS = 120
 """Errors are computed when the hand rests, so that dragging stays smooth."""
@@ -94,14 +93,9 @@ class RegionsPanel(Panel):
     def _go_to(self, number: int) -> None:
         store = self._store
         store.set_boxes(store.boxes, number)
-        store.change_view(cursor_zyx=_middle(store.boxes[number].box))
+        store.change_view(cursor_zyx=middle_of(store.boxes[number].box))
 
     def _rename(self, item: QTableWidgetItem) -> None:
         if not self._filling and item.column() == 0:
             self._store.rename_box(item.row(), item.text())
             item.setText(self._store.boxes[item.row()].name)
-
-
-def _middle(box: Box) -> tuple[int, int, int]:
-    (z0, z1), (y0, y1), (x0, x1) = box.ranges_zyx
-    return (z0 + z1) // 2, (y0 + y1) // 2, (x0 + x1) // 2

@@ -30,6 +30,11 @@ _MARKS = {Status.DONE: "✓", Status.NEXT: "▸", Status.OPEN: "○", Status.BLO
 _MOST_ITERATIONS = 5000
 _ALIGN_CHOICES = {"rigid": "Rigid, by image content", "none": "None", "file": "From a transform file"}
 _BY_CHOICES = {"field": "Field (fast on a CPU)", "network": "Network (as the paper)"}
+_FIT_CHOICES = {"balanced": "Balanced", "closer": "Closer", "smoother": "Smoother"}
+_FIT_TOOLTIP = (
+    "Closer follows the images further and bends more from voxel to voxel; "
+    "Smoother bends less and leaves more of the difference"
+)
 _SCOPE_CHOICES = {"crop": "The box alone", "image": "Whole image (as the paper)"}
 
 
@@ -216,8 +221,19 @@ class WorkflowPanel(QScrollArea):
         if name == "rso":
             self.rso_scope = self._combo("rso_scope", _SCOPE_CHOICES, "What each iteration looks at")
             section.form.addRow("Scope", self.rso_scope)
+        self._fill_fit(name, section, actions)
+        if name == "rso":
             section.form.addRow(action_button(actions["draw_box"], "Draw region (B)"))
         section.add_main(action_button(actions[name], "Optimise image" if name == "iso" else "Optimise region"))
+
+    def _fill_fit(self, name: str, section: Section, actions: Actions) -> None:
+        fit = self._combo(f"{name}_fit", _FIT_CHOICES, _FIT_TOOLTIP)
+        fit.setMinimumContentsLength(6)
+        setattr(self, f"{name}_fit", fit)
+        compare = action_button(actions["compare_image" if name == "iso" else "compare_region"], "Compare …")
+        chosen = row(fit, compare, stretch_last=True)
+        chosen.setStretch(0, 1)
+        section.form.addRow("Fit", chosen)
 
     def _combo(self, setting: str, choices: dict[str, str], tooltip: str) -> QComboBox:
         combo = QComboBox(toolTip=tooltip)
@@ -236,7 +252,7 @@ class WorkflowPanel(QScrollArea):
 
     def _show_settings(self) -> None:
         settings = self._store.settings
-        for name in ("align", "model", "iso_by", "rso_by", "rso_scope"):
+        for name in ("align", "model", "iso_by", "iso_fit", "rso_by", "rso_scope", "rso_fit"):
             combo: QComboBox = getattr(self, name)
             combo.setCurrentIndex(max(0, combo.findData(getattr(settings, name))))
         self.iso_iterations.setValue(settings.iso_iterations)

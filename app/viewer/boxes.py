@@ -97,6 +97,11 @@ def renamed(boxes: tuple[NamedBox, ...], number: int, name: str) -> tuple[NamedB
     return tuple(replace(box, name=name) if i == number else box for i, box in enumerate(boxes))
 
 
+def middle_of(box: Box) -> Index:
+    (z0, z1), (y0, y1), (x0, x1) = box.ranges_zyx
+    return (z0 + z1) // 2, (y0 + y1) // 2, (x0 + x1) // 2
+
+
 def size_text(box: Box, spacing_zyx_mm: tuple[float, float, float]) -> str:
     """Size in voxels and mm, x fastest."""
     shape = box.shape_zyx

@@ -11,7 +11,7 @@ from app.store import Store
 from app.viewer.boxes import Handle, Outline, Place, dragged_box, handle_at, reshaped_box
 from app.viewer.pane import Gesture
 from app.viewer.slicing import PaneState
-from app.viewer.view_state import ImageName, Index, dragged_window
+from app.viewer.view_state import ImageName, Index, ViewState, dragged_window
 from engine.roi import Box
 
 HANDLE_REACH_PIXELS = 8
@@ -22,6 +22,14 @@ _CURSORS: dict[Handle, Qt.CursorShape] = {
     (0, 1): Qt.CursorShape.SizeVerCursor,
     (1, 0): Qt.CursorShape.SizeHorCursor,
 }
+
+
+class Viewed(Protocol):
+    """Whoever holds a view."""
+
+    view: ViewState
+
+    def set_view(self, view: ViewState) -> None: ...
 
 
 class Tool(Protocol):
@@ -166,7 +174,7 @@ def hand_shape(state: PaneState, gesture: Gesture) -> Qt.CursorShape:
     return _CURSORS.get((abs(across), abs(down)), diagonal)
 
 
-def wheel(store: Store, state: PaneState, gesture: Gesture) -> None:
+def wheel(store: Viewed, state: PaneState, gesture: Gesture) -> None:
     """Scroll through the slices; with Ctrl, zoom about the pointer."""
     plane, view = state.plane, store.view
     if gesture.modifiers & Qt.KeyboardModifier.ControlModifier:

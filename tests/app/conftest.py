@@ -28,6 +28,7 @@ from engine.registration import Certificate, Registration, Step
 from engine.roi import Box
 from engine.shapes import HuArray
 from engine.volume import Volume
+from tests.app.driving import wait_pictures
 
 SHAPE_ZYX = (12, 20, 26)
 SPACING_XYZ_MM = (2.0, 3.0, 5.0)
@@ -43,6 +44,7 @@ FAKED = (
     "MODELS",
 )
 _ENDLESS = 1_000_000
+_STRENGTH = MappingProxyType({"closer": 2.0, "smoother": 0.5})
 
 
 def step(name: str, iterations: int = 1, box: Box | None = None) -> Step:
@@ -61,6 +63,7 @@ class FakeEngine:
 
     def __init__(self) -> None:
         self.error: BaseException | None = None
+        self.asked: list[Any] = []
         self.endless = False
         self.closed = 0
 
@@ -74,6 +77,7 @@ class FakeEngine:
     def run_step(
         self, case: Case, settings: Any, runtime: Any = None, preview: bool = False, watched: Box | None = None
     ) -> Generator[Progress, Command | None, Registration]:
+        self.asked.append(settings)
         if self.error is not None:
             raise self.error
         name = _name(settings, case)
@@ -90,7 +94,7 @@ class FakeEngine:
         finally:
             self.closed += 1
         displacement = case.current.displacement_vox.copy()
-        displacement[0] += 1
+        displacement[0] += _STRENGTH.get(getattr(settings, "fit", None), 1)
         return case.current.after(step(name, done, getattr(settings, "box", None)), displacement_vox=displacement)
 
 
@@ -184,6 +188,14 @@ def window(qapp: QApplication, qtbot) -> Iterator[MainWindow]:
     if window.dialog is not None:
         window.dialog.close()
     window.deleteLater()
+
+
+@pytest.fixture
+def opened(window: MainWindow, fake_engine: FakeEngine, volumes: tuple[Volume, Volume], qtbot) -> MainWindow:
+    """A window with the pair open and drawn."""
+    window.store.set_images(*volumes)
+    wait_pictures(window, qtbot)
+    return window
 
 
 @pytest.fixture

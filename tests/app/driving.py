@@ -45,3 +45,19 @@ def choose_path(window, qtbot, path):
     button = next(b for b in buttons.buttons() if buttons.buttonRole(b) == QDialogButtonBox.ButtonRole.AcceptRole)
     qtbot.waitUntil(button.isEnabled)
     qtbot.mouseClick(button, LEFT)
+
+
+def wait_pictures(window, qtbot):
+    qtbot.waitUntil(
+        lambda: (
+            window.store.pictures is not None
+            and window.store.pictures.warped_hu is not None
+            and not window.store.pictures.stale
+        )
+    )
+    wait_idle(window, qtbot)
+    window.grid.refresh()
+
+
+def wait_idle(window, qtbot):
+    qtbot.waitUntil(lambda: not window.worker.busy, timeout=30_000)

@@ -16,7 +16,7 @@ from app.problems import message_of
 from engine.errors import InputError
 from engine.io.images import write_image
 from engine.progress import Progress
-from tests.app.driving import CONTROL, LEFT, SHIFT, click_stage, draw_box, press
+from tests.app.driving import CONTROL, LEFT, SHIFT, click_stage, draw_box, press, wait_idle, wait_pictures
 
 START, END = (6, 4, 6), (6, 14, 18)
 """Voxels z, y, x between which a box is drawn."""
@@ -37,22 +37,6 @@ def opened(window, fake_engine, files, qtbot):
     window.commands.open_pair(*files)
     wait_pictures(window, qtbot)
     return window
-
-
-def wait_pictures(window, qtbot):
-    qtbot.waitUntil(
-        lambda: (
-            window.store.pictures is not None
-            and window.store.pictures.warped_hu is not None
-            and not window.store.pictures.stale
-        )
-    )
-    wait_idle(window, qtbot)
-    window.grid.refresh()
-
-
-def wait_idle(window, qtbot):
-    qtbot.waitUntil(lambda: not window.worker.busy, timeout=30_000)
 
 
 def run(window, qtbot, name):

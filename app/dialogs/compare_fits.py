@@ -1,0 +1,171 @@
+"""Three fits side by side: pictures, figures, and a button that takes one."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+
+from PySide6.QtCore import Qt, Signal
+from PySide6.QtGui import QGuiApplication
+from PySide6.QtWidgets import QComboBox, QDialog, QGridLayout, QPushButton, QVBoxLayout, QWidget
+
+from app.fits import Candidate, Comparison
+from app.panels.parts import label, row
+from app.panels.quality import FIGURES, figures_of, verdict_of
+from app.store import Store
+from app.viewer.boxes import NamedBox, middle_of
+from app.viewer.gestures import wheel
+from app.viewer.pane import Gesture, Pane
+from app.viewer.planes import plane_of
+from app.viewer.slicing import resolve
+from app.viewer.view_state import PLANES, ImageName, PlaneName, Slot, ViewState
+from engine.geometry import Geometry
+from engine.registration import Step
+from engine.roi import Box
+
+_SIZE = (1180, 690)
+_SHOWN: tuple[ImageName, ...] = ("warped", "difference")
+_BOX_SHARE = 0.5
+"""Of a pane: what the box takes of it."""
+
+
+class CompareFitsDialog(QDialog):
+    """Stays open beside the work; its panes share a view of their own. `taken` carries a candidate."""
+
+    taken = Signal(object)
+
+    def __init__(self, store: Store, comparison: Comparison, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._store, self.comparison = store, comparison
+        self.setWindowTitle(f"{comparison.title}: nothing is kept until you take one")
+        self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        self.setWindowModality(Qt.WindowModality.NonModal)
+        self._boxes = () if comparison.box is None else (NamedBox("", comparison.box),)
+        self._geometry = comparison.case.fixed.geometry
+        self.view = self._seen_from(store.view.plane)
+        self.panes: dict[tuple[str, ImageName], Pane] = {}
+        self.buttons: dict[str, QPushButton] = {}
+        self.plane = QComboBox(toolTip="Orientation of the slices; the wheel scrolls, Ctrl and wheel zoom")
+        self.plane.setAccessibleName("Orientation of the slices")
+        for plane in PLANES:
+            self.plane.addItem(plane.capitalize(), plane)
+        self.plane.setCurrentIndex(self.plane.findData(self.view.plane))
+        self.plane.currentIndexChanged.connect(lambda _: self.set_view(self._seen_from(self.plane.currentData())))
+        self.note = label(role="dim")
+        layout = QVBoxLayout(self)
+        layout.addLayout(row(self.plane, self.note))
+        self._cells = QGridLayout()
+        self._cells.setHorizontalSpacing(6)
+        self._cells.setVerticalSpacing(2)
+        layout.addLayout(self._cells, 1)
+        self._fill()
+        available = QGuiApplication.primaryScreen().availableGeometry()
+        self.resize(min(_SIZE[0], available.width()), min(_SIZE[1], available.height() - 40))
+        for signal in (store.case_changed, store.run_changed):
+            signal.connect(self._guard)
+        self._guard()
+        self.show_view()
+
+    def set_view(self, view: ViewState) -> None:
+        if view != self.view:
+            self.view = view
+            self.show_view()
+
+    def show_view(self) -> None:
+        """Draw the slice in every pane."""
+        for candidate in self.comparison.candidates:
+            pictures = replace(
+                self._pictures,
+                warped_hu=candidate.warped_hu,
+                displacement_vox=candidate.registration.displacement_vox,
+                stale=False,
+            )
+            for image in _SHOWN:
+                pane = self.panes[candidate.fit, image]
+                pane.show_state(resolve(pictures, self.view, Slot(self.view.plane, image), self._boxes))
+                pane.setAccessibleName(f"{candidate.fit.capitalize()}, {image}")
+
+    def _fill(self) -> None:
+        assert self._store.pictures is not None, "a case that is compared is shown"
+        self._pictures = self._store.pictures
+        captions = {name: FIGURES[name] for name in self._names()}
+        for number, (text, tooltip) in enumerate(captions.values(), start=3):
+            caption = label(text, "dim")
+            caption.setToolTip(tooltip)
+            self._cells.addWidget(caption, number, 0)
+        self._last = 3 + len(captions)
+        if self.comparison.box is not None:
+            self._cells.addWidget(label("Certificate", "dim"), self._last, 0)
+        for column, candidate in enumerate(self.comparison.candidates, start=1):
+            self._fill_column(column, candidate)
+            self._cells.setColumnStretch(column, 1)
+        for number in (1, 2):
+            self._cells.setRowStretch(number, 1)
+
+    def _names(self) -> list[str]:
+        """The figures to show, that of the box first."""
+        rest = [name for name in FIGURES if name != "box"]
+        return rest if self.comparison.box is None else ["box", *rest]
+
+    def _fill_column(self, column: int, candidate: Candidate) -> None:
+        title = candidate.fit.capitalize()
+        step = candidate.registration.steps[-1]
+        self._cells.addWidget(label(title, "heading"), 0, column)
+        for number, image in enumerate(_SHOWN, start=1):
+            pane = self.panes[candidate.fit, image] = Pane(self)
+            pane.gestured.connect(partial(self._on_gesture, pane))
+            self._cells.addWidget(pane, number, column)
+        figures = figures_of(step)
+        for number, name in enumerate(self._names(), start=3):
+            self._cells.addWidget(label(*figures.get(name, ("–", ""))), number, column)
+        if step.certificate is not None:
+            self._cells.addWidget(label(*verdict_of(step.certificate)), self._last, column)
+        button = self.buttons[candidate.fit] = QPushButton("Take this")
+        button.setAccessibleName(f"Take {title}")
+        button.setToolTip(f"Make the result of {title} the next state of the case; {_made_in(step)}")
+        button.setAutoDefault(False)
+        button.clicked.connect(partial(self._take, candidate))
+        self._cells.addWidget(button, self._last + 1, column)
+
+    def _take(self, candidate: Candidate, _checked: bool = False) -> None:
+        self.taken.emit(candidate)
+        self.close()
+
+    def _guard(self) -> None:
+        fits = self.comparison.fits_to(self._store.case)
+        for button in self.buttons.values():
+            button.setEnabled(fits and not self._store.running)
+        self.note.setText("" if fits else "The case is at another state now; go back to take one of these.")
+
+    def _on_gesture(self, pane: Pane, gesture: Gesture) -> None:
+        if gesture.phase == "wheel" and pane.state is not None:
+            wheel(self, pane.state, gesture)
+
+    def _seen_from(self, plane: PlaneName) -> ViewState:
+        """The slice through the middle of the box, which fills half a pane; or the cursor's slice."""
+        view = replace(self._store.view, plane=plane, layout="compare", blend=0.0, drawing_box=False)
+        box = self.comparison.box
+        if box is None:
+            return replace(view, zoom=1.0, pan_zyx_mm=(0.0, 0.0, 0.0))
+        view = view.at(middle_of(box), self._geometry.shape_zyx)
+        return replace(view, zoom=1.0, pan_zyx_mm=_pan_to(box, self._geometry)).zoomed(
+            _zoom_to(box, self._geometry, plane)
+        )
+
+
+def _made_in(step: Step) -> str:
+    return f"{step.iterations} iterations, {step.seconds:.1f} s"
+
+
+def _pan_to(box: Box, geometry: Geometry) -> tuple[float, float, float]:
+    z, y, x = (
+        ((low + high) - size) / 2 * spacing
+        for (low, high), size, spacing in zip(box.ranges_zyx, geometry.shape_zyx, geometry.spacing_zyx_mm, strict=True)
+    )
+    return z, y, x
+
+
+def _zoom_to(box: Box, geometry: Geometry, name: PlaneName) -> float:
+    plane = plane_of(geometry, name)
+    shares = [box.shape_zyx[axis] / plane.shape_zyx[axis] for axis in (plane.row, plane.column)]
+    return max(1.0, _BOX_SHARE / max(shares))
