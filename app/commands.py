@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from PySide6.QtCore import QObject, Signal
 
@@ -21,6 +21,9 @@ from engine.progress import Job, Progress
 from engine.registration import Registration
 from engine.roi import Box
 from engine.volume import Volume
+
+if TYPE_CHECKING:
+    from engine.error_map import ErrorMap
 
 RESULTS = "results"
 """The export that writes everything into a folder."""
@@ -144,6 +147,14 @@ class Commands(QObject):
         if named is not None:
             self._step(f"Region (RSO), {named.name}", lambda: _rso_settings(settings, named.box, settings.rso_fit))
 
+    def propose_regions(self) -> None:
+        """Look for places that probably are still wrong and make them boxes."""
+        case = self._paired_case()
+        if case is not None:
+            self._begin(
+                "Proposing regions", lambda: engine.proposed_boxes(case, engine.Runtime()), self._take_proposals
+            )
+
     def compare_image_fits(self) -> None:
         """Refine the image with every fit and keep none until one is taken."""
         settings, case = self.store.settings, self._paired_case()
@@ -233,6 +244,11 @@ class Commands(QObject):
             self.autosave.write()
 
         self._begin(title, start, keep, is_step=True)
+
+    def _take_proposals(self, found: ErrorMap) -> None:
+        self.store.propose_boxes({row.box: f"about {row.score:.1f} mm: {row.reason}" for row in found.proposals})
+        if not found.proposals:
+            self.told.emit("Nothing stands out: no region is proposed for this state.")
 
     def _compare_fits(self, comparison: Comparison, settings: Callable[[str], Any]) -> None:
         """Run the next fit, then those after it, each a task of its own: stopping one leaves the others."""

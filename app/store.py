@@ -8,7 +8,7 @@ from pathlib import Path
 
 from PySide6.QtCore import QObject, Signal
 
-from app.viewer.boxes import NamedBox, renamed
+from app.viewer.boxes import NamedBox, free_name, middle_of, renamed
 from app.viewer.slicing import Pictures
 from app.viewer.view_state import DIFFERENCE_WINDOW, WINDOWS, ViewState, windows_of_values
 from engine.case import Case
@@ -170,13 +170,32 @@ class Store(QObject):
         self.boxes_changed.emit()
 
     def add_box(self, box: Box) -> None:
-        names = {named.name for named in self.boxes}
-        number = next(i for i in range(1, len(names) + 2) if f"Region {i}" not in names)
-        self.set_boxes((*self.boxes, NamedBox(f"Region {number}", box)), len(self.boxes))
+        self.set_boxes((*self.boxes, NamedBox(free_name("Region", self.boxes), box)), len(self.boxes))
+
+    def propose_boxes(self, reasons: dict[Box, str]) -> None:
+        """Boxes with why each is proposed, the first of them selected and under the cursor.
+
+        They take the place of those proposed before that nobody touched.
+        """
+        states = () if self.case is None else self.case.states
+        used = {step.box for state in states for step in state.steps}
+        kept = tuple(named for named in self.boxes if not named.untouched or named.box in used)
+        boxes = kept
+        for box, reason in reasons.items():
+            boxes = (*boxes, NamedBox(free_name("Proposal", boxes), box, reason, untouched=True))
+        if reasons:
+            self.set_boxes(boxes, len(kept))
+            self.change_view(cursor_zyx=middle_of(boxes[len(kept)].box))
+        else:
+            self.set_boxes(boxes, None if self.selected_box not in kept else kept.index(self.selected_box))
 
     def reshape_box(self, number: int, box: Box) -> None:
-        boxes = tuple(replace(named, box=box) if i == number else named for i, named in enumerate(self.boxes))
-        self.set_boxes(boxes, number)
+        self.change_box(number, box=box)
+
+    def change_box(self, number: int, **changes: object) -> None:
+        """Another box at the same place in the list, selected; no longer an untouched proposal."""
+        changed = replace(self.boxes[number], untouched=False, **changes)
+        self.set_boxes(tuple(changed if i == number else named for i, named in enumerate(self.boxes)), number)
 
     def rename_box(self, number: int, name: str) -> None:
         if name.strip() and name != self.boxes[number].name:

@@ -11,6 +11,7 @@ from typing import Any
 _HOMES = {
     "engine.case": ("Case",),
     "engine.errors": ("DeviceError", "InputError", "OutputError", "RegardError"),
+    "engine.error_map": ("proposed_boxes",),
     "engine.geometry": ("Geometry",),
     "engine.io.case_folder": ("open_case", "save_case"),
     "engine.io.export": ("EXPORTERS", "export"),

@@ -35,9 +35,15 @@ class RegionsPanel(Panel):
         self.table.setToolTip("Click to go to a region, double-click to rename it")
         self.size_text = label(role="dim", wrap=True)
         self.body.addWidget(self.table, 1)
+        self.reason = label(wrap=True)
+        self.body.addWidget(self.reason)
         self.body.addWidget(self.size_text)
         self.body.addLayout(
-            row(action_button(actions["draw_box"], "Draw (B)"), action_button(actions["delete_box"], "Delete"))
+            row(
+                action_button(actions["draw_box"], "Draw (B)"),
+                action_button(actions["propose"], "Propose"),
+                action_button(actions["delete_box"], "Delete"),
+            )
         )
         self.table.cellClicked.connect(lambda number, _column: self._go_to(number))
         self.table.itemChanged.connect(self._rename)
@@ -56,12 +62,16 @@ class RegionsPanel(Panel):
             if self.table.item(number, 0) is None:
                 self._add_items(number)
             self.table.item(number, 0).setText(named.name)
+            self.table.item(number, 0).setToolTip(named.reason)
         if store.selected is None:
             self.table.clearSelection()
         else:
             self.table.selectRow(store.selected)
         self._filling = False
         self.size_text.setText(self._size_text())
+        reason = store.selected_box.reason if store.selected_box is not None else ""
+        self.reason.setText(reason)
+        self.reason.setVisible(bool(reason))
         self._ask_errors()
 
     def show_errors(self) -> None:

@@ -17,10 +17,16 @@ HANDLES: tuple[Handle, ...] = ((-1, -1), (0, -1), (1, -1), (-1, 0), (0, 0), (1, 
 
 @dataclass(frozen=True, slots=True)
 class NamedBox:
-    """A box as the user knows it."""
+    """A box as the user knows it.
+
+    `reason`: why it was proposed, empty where a hand drew it. `untouched`: a proposal that nobody has renamed,
+    reshaped or optimised; the next proposals take its place.
+    """
 
     name: str
     box: Box
+    reason: str = ""
+    untouched: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +100,13 @@ def reshaped_box(box: Box, handle: Handle, moved_mm: Place, plane: Plane) -> Box
 
 
 def renamed(boxes: tuple[NamedBox, ...], number: int, name: str) -> tuple[NamedBox, ...]:
-    return tuple(replace(box, name=name) if i == number else box for i, box in enumerate(boxes))
+    return tuple(replace(box, name=name, untouched=False) if i == number else box for i, box in enumerate(boxes))
+
+
+def free_name(kind: str, boxes: tuple[NamedBox, ...]) -> str:
+    """`kind` with the first number that no box has yet."""
+    names = {named.name for named in boxes}
+    return next(name for i in range(1, len(names) + 2) if (name := f"{kind} {i}") not in names)
 
 
 def middle_of(box: Box) -> Index:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType, SimpleNamespace
 from typing import Any
@@ -35,6 +36,7 @@ SPACING_XYZ_MM = (2.0, 3.0, 5.0)
 FAKED = (
     "run_step",
     "warped_hu",
+    "proposed_boxes",
     "device_name",
     "Runtime",
     "AlignSettings",
@@ -45,6 +47,15 @@ FAKED = (
 )
 _ENDLESS = 1_000_000
 _STRENGTH = MappingProxyType({"closer": 2.0, "smoother": 0.5})
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """What the engine proposes, by the same names."""
+
+    box: Box
+    score: float
+    reason: str
 
 
 def step(name: str, iterations: int = 1, box: Box | None = None) -> Step:
@@ -65,6 +76,7 @@ class FakeEngine:
         self.error: BaseException | None = None
         self.asked: list[Any] = []
         self.endless = False
+        self.proposals: tuple[Proposal, ...] = ()
         self.closed = 0
 
     def device_name(self, device: str = "auto") -> str:
@@ -73,6 +85,18 @@ class FakeEngine:
     def warped_hu(self, case: Case, registration: Registration | None = None) -> HuArray:
         registration = registration or case.current
         return (case.moving.hu + np.float32(registration.displacement_vox[0, 0, 0, 0])).astype(np.float32)
+
+    def proposed_boxes(self, case: Case, runtime: Any = None) -> Generator[Progress, Command | None, Any]:
+        total = _ENDLESS if self.endless else 2
+        try:
+            for done in range(total):
+                yield Progress("regions", done, total)
+                time.sleep(0.001)
+        finally:
+            self.closed += 1
+        if self.error is not None:
+            raise self.error
+        return SimpleNamespace(proposals=self.proposals)
 
     def run_step(
         self, case: Case, settings: Any, runtime: Any = None, preview: bool = False, watched: Box | None = None
