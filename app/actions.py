@@ -39,6 +39,10 @@ def _has_box(store: Store) -> bool:
     return _has_case(store) and store.selected is not None
 
 
+def _has_pair(store: Store) -> bool:
+    return _has_case(store) and store.selected_pair is not None
+
+
 def _stoppable(store: Store) -> bool:
     return store.running and store.run.is_step and store.run.state == "running"
 
@@ -68,11 +72,27 @@ def _go_slices(window: MainWindow, steps: int) -> None:
 
 
 def _toggle_drawing(window: MainWindow) -> None:
-    window.store.change_view(drawing_box=not window.store.view.drawing_box)
+    view = window.store.view
+    window.store.change_view(drawing_box=not view.drawing_box, marking=False, started_mm=None)
+    window.show_list(window.regions)
 
 
-def _leave_drawing(window: MainWindow) -> None:
-    window.store.change_view(drawing_box=False)
+def _toggle_marking(window: MainWindow) -> None:
+    view = window.store.view
+    unseen = view.layout == "orientations" and view.image not in ("fixed", "warped")
+    window.store.change_view(
+        marking=not view.marking, started_mm=None, drawing_box=False, image="fixed" if unseen else view.image
+    )
+    window.show_list(window.points)
+
+
+def _propose(window: MainWindow) -> None:
+    window.show_list(window.regions)
+    window.commands.propose_regions()
+
+
+def _leave(window: MainWindow) -> None:
+    window.store.change_view(drawing_box=False, marking=False, started_mm=None)
 
 
 def _toggle_blend(window: MainWindow) -> None:
@@ -116,10 +136,16 @@ def _edit_rows() -> list[Row]:
             lambda w: w.commands.redo(), lambda s: _has_case(s) and s.case.can_redo),
         Row("draw_box", "Edit", "Draw region", "B", "Drag a box over a place that is still wrong, in any pane",
             _toggle_drawing, lambda s: _has_pictures(s) and not s.running, lambda s: s.view.drawing_box),
+        Row("add_pair", "Edit", "Add point pair", "P",
+            "Click a place in the fixed or warped image, then the same place in the moving one; refinements follow it",
+            _toggle_marking, lambda s: _has_case(s) and s.pictures is not None, lambda s: s.view.marking),
         Row("leave", "Edit", "Leave drawing", "Esc",
-            "Back to the cursor", _leave_drawing, lambda s: s.view.drawing_box),
+            "Back to the cursor", _leave, lambda s: s.view.drawing_box or s.view.marking),
         Row("delete_box", "Edit", "Delete region", "Del", "Remove the selected box; the registration stays as it is",
             lambda w: w.store.remove_box(w.store.selected), lambda s: s.selected is not None and not s.running),
+        Row("delete_pair", "Edit", "Delete point pair", "Shift+Del",
+            "Remove the selected pair of points; the registration stays as it is (Del in the list)",
+            lambda w: w.store.remove_pair(w.store.selected_pair), _has_pair),
     ]  # fmt: skip
 
 
@@ -144,7 +170,7 @@ def _run_rows() -> list[Row]:
             lambda w: w.commands.compare_region_fits(), _has_box),
         Row("propose", "Run", "Propose regions", "Ctrl+P",
             "Look for places that probably are still wrong, and draw a box round each with the reason",
-            lambda w: w.commands.propose_regions(), _has_case),
+            _propose, _has_case),
         Row("stop", "Run", "Stop, keep the best", "Ctrl+.",
             "End the step now with the best result so far", lambda w: w.commands.stop(), _stoppable),
         Row("cancel", "Run", "Cancel, keep nothing", "Ctrl+Backspace",

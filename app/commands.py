@@ -48,6 +48,7 @@ class Commands(QObject):
         self.autosave = Autosave(store, worker, self)
         self.display.failed.connect(self.failed)
         self.autosave.failed.connect(self.failed)
+        store.guidance_changed.connect(self.autosave.write)
         self._task: Task | None = None
         self._compared: tuple[str, Volume, Volume] | None = None
         for signal in (store.case_changed, store.settings_changed):

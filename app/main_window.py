@@ -7,7 +7,7 @@ from pathlib import Path
 
 from PySide6.QtCore import Qt, QTimer
 from PySide6.QtGui import QCloseEvent, QDragEnterEvent, QDropEvent, QGuiApplication
-from PySide6.QtWidgets import QApplication, QMainWindow, QMessageBox, QSplitter, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QApplication, QMainWindow, QMessageBox, QSplitter, QTabWidget, QVBoxLayout, QWidget
 
 import engine
 from app import settings, theme
@@ -23,6 +23,7 @@ from app.fits import Comparison
 from app.menus import Actions
 from app.panels.history import HistoryPanel
 from app.panels.parts import MessageBar
+from app.panels.points import PointsPanel
 from app.panels.quality import QualityPanel
 from app.panels.readout import Readout
 from app.panels.regions import RegionsPanel
@@ -106,6 +107,10 @@ class MainWindow(QMainWindow):
         self.run_panel.apply_theme()
         self.history.show_case()
 
+    def show_list(self, panel: QWidget) -> None:
+        """Bring the regions or the points to the front."""
+        self.tabs.setCurrentWidget(panel)
+
     def offer_unsaved(self) -> None:
         """Offer the work that was open when the program last ended, if there is any."""
         folders = unsaved_cases()
@@ -158,12 +163,13 @@ class MainWindow(QMainWindow):
         store, actions = self.store, self.actions_table
         self.message, self.readout = MessageBar(), Readout(store)
         self.workflow, self.run_panel = WorkflowPanel(store, actions), RunPanel(store, actions)
-        self.regions, self.history, self.quality = (
-            RegionsPanel(store, actions),
-            HistoryPanel(store, actions),
-            QualityPanel(store),
-        )
-        lists = _splitter(Qt.Orientation.Vertical, self.regions, self.history)
+        self.regions, self.points = RegionsPanel(store, actions), PointsPanel(store, actions)
+        self.history, self.quality = HistoryPanel(store, actions), QualityPanel(store)
+        self.tabs = QTabWidget(documentMode=True)
+        self.tabs.setAccessibleName("Regions and points")
+        self.tabs.addTab(self.regions, "Regions")
+        self.tabs.addTab(self.points, "Points")
+        lists = _splitter(Qt.Orientation.Vertical, self.tabs, self.history)
         right = _column(lists, self.quality)
         right.setMinimumWidth(250)
         center = _column(ViewBar(store, actions), self.message, self.grid, self.run_panel, stretched=2)

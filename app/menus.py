@@ -29,6 +29,7 @@ class Actions:
             store.pictures_changed,
             store.view_changed,
             store.boxes_changed,
+            store.pairs_changed,
             store.run_changed,
         ):
             signal.connect(self.update)

@@ -9,9 +9,12 @@ from pathlib import Path
 from PySide6.QtCore import QObject, Signal
 
 from app.viewer.boxes import NamedBox, free_name, middle_of, renamed
+from app.viewer.marks import Pairs, Triple
 from app.viewer.slicing import Pictures
 from app.viewer.view_state import DIFFERENCE_WINDOW, WINDOWS, ViewState, windows_of_values
 from engine.case import Case
+from engine.geometry import transform_points
+from engine.guidance import Guidance
 from engine.progress import Progress
 from engine.roi import Box
 from engine.volume import IN_HU, Volume
@@ -83,6 +86,8 @@ class Store(QObject):
     pictures_changed = Signal()
     view_changed = Signal()
     boxes_changed = Signal()
+    pairs_changed = Signal()
+    guidance_changed = Signal()
     settings_changed = Signal()
     run_changed = Signal()
     device_changed = Signal()
@@ -100,6 +105,7 @@ class Store(QObject):
         self._in_hu = True
         self.boxes: tuple[NamedBox, ...] = ()
         self.selected: int | None = None
+        self.selected_pair: int | None = None
         self.settings = RunSettings()
         self.run: Run | None = None
         self.device = "detected in a moment"
@@ -110,7 +116,9 @@ class Store(QObject):
 
     @property
     def unsaved(self) -> bool:
-        return self.case is not None and self.case is not self.saved_case and len(self.case.states) > 1
+        if self.case is None or self.case is self.saved_case:
+            return False
+        return len(self.case.states) > 1 or not self.case.guidance.is_empty
 
     @property
     def selected_box(self) -> NamedBox | None:
@@ -205,6 +213,31 @@ class Store(QObject):
         boxes = self.boxes[:number] + self.boxes[number + 1 :]
         self.set_boxes(boxes, min(number, len(boxes) - 1) if boxes else None)
 
+    def pairs(self) -> Pairs | None:
+        """The pairs of points as the panes show them."""
+        if self.case is None:
+            return None
+        return Pairs.of(self.case, self.selected_pair, self.view.started_mm)
+
+    def add_pair(self, fixed_mm: Triple, aligned_mm: Triple) -> None:
+        """A place and its partner in the moving image as the rigid part shows it on the fixed grid."""
+        x, y, z = transform_points(self.case.current.rigid, [aligned_mm])[0]
+        self._set_guidance(self.case.guidance.with_pair(fixed_mm, (x, y, z)))
+        self.select_pair(len(self.case.guidance.fixed_points_mm) - 1)
+
+    def remove_pair(self, number: int) -> None:
+        self._set_guidance(self.case.guidance.without_pair(number))
+        left = len(self.case.guidance.fixed_points_mm)
+        self.select_pair(min(number, left - 1) if left else None)
+
+    def select_pair(self, number: int | None) -> None:
+        self.selected_pair = number
+        self.pairs_changed.emit()
+
+    def _set_guidance(self, guidance: Guidance) -> None:
+        self.set_case(self.case.guided(guidance))
+        self.guidance_changed.emit()
+
     def set_settings(self, settings: RunSettings) -> None:
         if settings != self.settings:
             self.settings = settings
@@ -221,5 +254,7 @@ class Store(QObject):
     def _begin(self, case: Case | None) -> None:
         self.case, self.saved_case, self.folder, self.exported_case = case, None, None, None
         self.set_boxes((), None)
+        self.select_pair(None)
+        self.change_view(drawing_box=False, marking=False, started_mm=None)
         self.set_run(None)
         self.case_changed.emit()

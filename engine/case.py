@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from uuid import uuid4
 
+import numpy as np
+
 from engine.errors import InputError
 from engine.guidance import Guidance
 from engine.registration import Registration
@@ -52,6 +54,13 @@ class Case:
     @property
     def can_redo(self) -> bool:
         return self.cursor < len(self.states) - 1
+
+    def pair_distances_mm(self) -> list[float]:
+        """|T(p) − q| of each pair of points of the guidance at the current state."""
+        fixed_mm, moving_mm = self.guidance.fixed_points_mm, self.guidance.moving_points_mm
+        if not len(fixed_mm):
+            return []
+        return [float(d) for d in np.linalg.norm(self.current.map_points(fixed_mm) - moving_mm, axis=1)]
 
     def after(self, registration: Registration) -> Case:
         """With one more state behind the current one; what could be redone is dropped."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 
 import numpy as np
 
 from engine.errors import InputError
 from engine.shapes import MaskArray, PointArray
+
+Triple = tuple[float, float, float]
 
 
 def _no_points() -> PointArray:
@@ -42,6 +44,18 @@ class Guidance:
     @property
     def is_empty(self) -> bool:
         return not len(self.fixed_points_mm) and self.rigid is None and self.excluded is None
+
+    def with_pair(self, fixed_xyz_mm: Triple, moving_xyz_mm: Triple) -> Guidance:
+        """With one more pair of points at the end."""
+        fixed_mm = np.vstack([self.fixed_points_mm, fixed_xyz_mm])
+        return replace(
+            self, fixed_points_mm=fixed_mm, moving_points_mm=np.vstack([self.moving_points_mm, moving_xyz_mm])
+        )
+
+    def without_pair(self, number: int) -> Guidance:
+        """Without one pair of points, counted from 0."""
+        kept = np.arange(len(self.fixed_points_mm)) != number
+        return replace(self, fixed_points_mm=self.fixed_points_mm[kept], moving_points_mm=self.moving_points_mm[kept])
 
     def checked(self, shape_zyx: tuple[int, int, int]) -> Guidance:
         """Itself, or an `InputError` where a mask does not lie on the fixed grid."""

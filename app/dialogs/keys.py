@@ -15,6 +15,7 @@ _MOUSE = {
     "Left click or drag": "move the cursor of all panes",
     "Right drag": "window: sideways its width, up and down its level",
     "Middle drag, Shift + drag": "move the picture",
+    "P, then clicks": "a place in the fixed or warped image, then the same place in the moving one",
     "Drag a handle": "resize the region; the round one in the middle moves it",
 }
 

@@ -59,14 +59,15 @@ def row(*widgets: QWidget, stretch_last: bool = False) -> QHBoxLayout:
 
 
 class Panel(QFrame):
-    """A titled block of a column."""
+    """A block of a column, with a heading unless a tab names it."""
 
-    def __init__(self, title: str, parent: QWidget | None = None) -> None:
+    def __init__(self, title: str = "", parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.body = QVBoxLayout(self)
         self.body.setContentsMargins(8, 6, 8, 8)
         self.body.setSpacing(5)
-        self.body.addWidget(label(title, "heading"))
+        if title:
+            self.body.addWidget(label(title, "heading"))
 
 
 class MessageBar(QFrame):

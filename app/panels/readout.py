@@ -8,7 +8,7 @@ from app.panels.parts import label
 from app.store import Store
 from app.viewer.planes import letters
 from app.viewer.slicing import Pictures, hu_at
-from app.viewer.view_state import Index
+from app.viewer.view_state import Index, ViewState
 
 _NAMES = {"fixed": "fixed", "moving": "moving", "warped": "warped", "difference": "difference"}
 
@@ -23,6 +23,8 @@ class Readout(QStatusBar):
         self.values = label()
         self.values.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
         self.device = label(role="dim")
+        self.hint = label(role="warn")
+        self.addWidget(self.hint)
         self.addWidget(self.values, 1)
         self.addPermanentWidget(self.device)
         self.setSizeGripEnabled(False)
@@ -37,7 +39,10 @@ class Readout(QStatusBar):
         self.show_values()
 
     def show_values(self) -> None:
-        """Show place and HU."""
+        """Show place and HU, and which click is next."""
+        hint = hint_text(self._store.view)
+        self.hint.setText(hint)
+        self.hint.setVisible(bool(hint))
         pictures = self._store.pictures
         if pictures is None:
             self.values.setText("No images open")
@@ -46,6 +51,15 @@ class Readout(QStatusBar):
 
     def show_device(self) -> None:
         self.device.setText(f"Device: {self._store.device}")
+
+
+def hint_text(view: ViewState) -> str:
+    """Which click is next while pairs of points are set."""
+    if not view.marking:
+        return ""
+    if view.started_mm is None:
+        return "Point pair: click a place in Fixed or Warped (Esc leaves)"
+    return "Point pair: now click the same place in Moving (Esc leaves)"
 
 
 def readout_text(pictures: Pictures, index_zyx: Index) -> str:

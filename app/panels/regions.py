@@ -19,7 +19,7 @@ class RegionsPanel(Panel):
     """A table of the boxes; the selected one is what RSO works on."""
 
     def __init__(self, store: Store, actions: Actions) -> None:
-        super().__init__("Regions")
+        super().__init__()
         self._store = store
         self._filling = False
         self.table = QTableWidget(0, 2)

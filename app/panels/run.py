@@ -26,7 +26,7 @@ class RunPanel(Panel):
     """Hidden until the first run."""
 
     def __init__(self, store: Store, actions: Actions) -> None:
-        super().__init__("Run")
+        super().__init__()
         self._store = store
         self.bar = QProgressBar(textVisible=False, maximumHeight=10)
         self.status, self.details, self.figures = label(), label(role="dim"), label(role="dim")
@@ -46,7 +46,6 @@ class RunPanel(Panel):
         sides = QHBoxLayout()
         sides.addWidget(holder)
         sides.addWidget(self.plot, 1)
-        self.body.itemAt(0).widget().hide()
         self.body.addLayout(sides)
         self.setMaximumHeight(_HEIGHT)
         store.run_changed.connect(self.show_run)

@@ -228,9 +228,9 @@ class WorkflowPanel(QScrollArea):
 
     def _fill_fit(self, name: str, section: Section, actions: Actions) -> None:
         fit = self._combo(f"{name}_fit", _FIT_CHOICES, _FIT_TOOLTIP)
-        fit.setMinimumContentsLength(6)
+        fit.setMinimumContentsLength(5)
         setattr(self, f"{name}_fit", fit)
-        compare = action_button(actions["compare_image" if name == "iso" else "compare_region"], "Compare …")
+        compare = action_button(actions["compare_image" if name == "iso" else "compare_region"], "Compare")
         chosen = row(fit, compare, stretch_last=True)
         chosen.setStretch(0, 1)
         section.form.addRow("Fit", chosen)

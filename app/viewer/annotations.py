@@ -6,6 +6,7 @@ from PySide6.QtCore import QPointF, QRectF, Qt
 from PySide6.QtGui import QColor, QPainter, QPen, QTransform
 
 from app.viewer.boxes import HANDLES, Outline
+from app.viewer.marks import Mark
 from app.viewer.slicing import PaneState
 
 CURSOR_COLOR = QColor(75, 150, 170)
@@ -17,6 +18,7 @@ _SHADOW_COLOR = QColor(0, 0, 0, 190)
 _MARGIN = 6
 _HANDLE_PIXELS = 7
 _CURSOR_GAP = 9
+_MARK_PIXELS = 5.0
 
 _ALIGN = Qt.AlignmentFlag
 
@@ -28,6 +30,8 @@ def paint_annotations(painter: QPainter, rect: QRectF, state: PaneState, transfo
         _paint_cursor(painter, rect, transform.map(QPointF(*state.cursor_mm)))
         for shape in state.outlines:
             _paint_outline(painter, shape, transform)
+        for mark in state.marks:
+            _paint_mark(painter, mark, transform.map(QPointF(*mark.place_mm)))
         _paint_edges(painter, rect, state)
     _write(painter, rect, _ALIGN.AlignLeft | _ALIGN.AlignTop, state.title, bold=True)
     if state.hint:
@@ -35,8 +39,7 @@ def paint_annotations(painter: QPainter, rect: QRectF, state: PaneState, transfo
         return
     _write(painter, rect, _ALIGN.AlignLeft | _ALIGN.AlignBottom, state.place_text, _DIM_TEXT_COLOR)
     _write(painter, rect, _ALIGN.AlignRight | _ALIGN.AlignBottom, state.window_text, _DIM_TEXT_COLOR)
-    if state.drawing_box:
-        _write(painter, rect, _ALIGN.AlignRight | _ALIGN.AlignTop, "drag to draw a box", SELECTED_COLOR)
+    _write(painter, rect, _ALIGN.AlignRight | _ALIGN.AlignTop, state.prompt, SELECTED_COLOR)
 
 
 def _paint_cursor(painter: QPainter, rect: QRectF, at: QPointF) -> None:
@@ -86,6 +89,21 @@ def _paint_handles(painter: QPainter, shape: Outline, transform: QTransform) -> 
             painter.drawEllipse(square)
         else:
             painter.drawRect(square)
+
+
+def _paint_mark(painter: QPainter, mark: Mark, at: QPointF) -> None:
+    """A ring round the place, which stays in sight, and the number; dotted where the place is on the next slice."""
+    color = SELECTED_COLOR if mark.selected else BOX_COLOR
+    painter.setRenderHint(QPainter.RenderHint.Antialiasing, True)
+    painter.setBrush(Qt.BrushStyle.NoBrush)
+    for pen in (QPen(_SHADOW_COLOR, 4), QPen(color, 2)):
+        if not mark.on_slice:
+            pen = QPen(pen.color(), pen.width() - 1, Qt.PenStyle.DotLine)
+        painter.setPen(pen)
+        painter.drawEllipse(at, _MARK_PIXELS, _MARK_PIXELS)
+    painter.setRenderHint(QPainter.RenderHint.Antialiasing, False)
+    place = QRectF(at.x() + _MARK_PIXELS + 2, at.y() - 2 * _MARK_PIXELS - 6, 60, 20)
+    _draw_text(painter, place, _ALIGN.AlignLeft | _ALIGN.AlignBottom, mark.text, color)
 
 
 def _paint_edges(painter: QPainter, rect: QRectF, state: PaneState) -> None:

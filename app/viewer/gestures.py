@@ -134,6 +134,39 @@ class ReshapeTool:
         self.move(gesture)
 
 
+class MarkTool:
+    """Clicks that set a pair of points: first in the fixed or the warped image, then in the moving one."""
+
+    def __init__(self, store: Store, state: PaneState, gesture: Gesture) -> None:
+        view, plane = store.view, state.plane
+        index = plane.index_at(gesture.place_mm, view.cursor_zyx)
+        if not plane.shows(index):
+            return
+        x, y, z = store.pictures.geometry.points([index[::-1]])[0]
+        if state.slot.image == "moving":
+            store.add_pair(view.started_mm, (x, y, z))
+            store.change_view(started_mm=None, **_shown(view, "fixed"))
+        else:
+            store.set_view(view.at((round(i) for i in index), plane.shape_zyx))
+            store.change_view(started_mm=(x, y, z), **_shown(view, "moving"))
+
+    @staticmethod
+    def takes(view: ViewState, image: ImageName) -> bool:
+        """Whether a click in an image sets a point now; the first of a pair can be set again."""
+        return view.marking and (image in ("fixed", "warped") or image in view.prompted)
+
+    def move(self, gesture: Gesture) -> None:
+        pass
+
+    def release(self, gesture: Gesture) -> None:
+        pass
+
+
+def _shown(view: ViewState, image: ImageName) -> dict[str, ImageName]:
+    """Three orientations show one image: the one in which the next click is wanted."""
+    return {"image": image} if view.layout == "orientations" else {}
+
+
 def tool_for(store: Store, state: PaneState, gesture: Gesture) -> Tool | None:
     """The tool that a press begins."""
     shift = bool(gesture.modifiers & Qt.KeyboardModifier.ShiftModifier)
@@ -145,6 +178,8 @@ def tool_for(store: Store, state: PaneState, gesture: Gesture) -> Tool | None:
         return None
     if store.view.drawing_box and not store.running:
         return DrawTool(store, state, gesture)
+    if MarkTool.takes(store.view, state.slot.image) and not store.running:
+        return MarkTool(store, state, gesture)
     grasp = grasped(state, gesture)
     if grasp is not None and not store.running:
         return ReshapeTool(store, state, gesture, grasp[0].number, grasp[1])
@@ -163,7 +198,7 @@ def grasped(state: PaneState, gesture: Gesture) -> tuple[Outline, Handle] | None
 
 def hand_shape(state: PaneState, gesture: Gesture) -> Qt.CursorShape:
     """The mouse pointer that says what a press would do."""
-    if state.drawing_box:
+    if state.prompt:
         return Qt.CursorShape.CrossCursor
     grasp = grasped(state, gesture)
     if grasp is None:

@@ -39,7 +39,7 @@ class Grid(QWidget):
             pane.left.connect(partial(self.hovered.emit, None))
         self._due = QTimer(self, singleShot=True, interval=0)
         self._due.timeout.connect(self.refresh)
-        for signal in (store.view_changed, store.pictures_changed, store.boxes_changed):
+        for signal in (store.view_changed, store.pictures_changed, store.boxes_changed, store.pairs_changed):
             signal.connect(self._due.start)
         self.refresh()
 
@@ -49,7 +49,7 @@ class Grid(QWidget):
         store = self._store
         self._arrange(store.view.layout)
         for pane, slot in zip(self.panes, store.view.slots(), strict=False):
-            pane.show_state(resolve(store.pictures, store.view, slot, store.boxes, store.selected))
+            pane.show_state(resolve(store.pictures, store.view, slot, store.boxes, store.selected, store.pairs()))
 
     def _arrange(self, layout: LayoutName) -> None:
         if layout == self._layout_name:

@@ -65,13 +65,22 @@ class Plane:
         across, down = self.spacing_mm
         return index_zyx[self.column] * across, index_zyx[self.row] * down
 
+    def index_at(self, place_mm: tuple[float, float], cursor_zyx: Index) -> tuple[float, float, float]:
+        """The continuous index (z, y, x) at a place on the cursor's slice; it may lie outside the grid."""
+        index = [float(i) for i in cursor_zyx]
+        across, down = self.spacing_mm
+        index[self.column] = place_mm[0] / across
+        index[self.row] = place_mm[1] / down
+        return index[0], index[1], index[2]
+
     def voxel(self, place_mm: tuple[float, float], cursor_zyx: Index) -> Index:
         """The voxel at a place on the cursor's slice; it may lie outside the grid."""
-        index = list(cursor_zyx)
-        across, down = self.spacing_mm
-        index[self.column] = round(place_mm[0] / across)
-        index[self.row] = round(place_mm[1] / down)
-        return index[0], index[1], index[2]
+        z, y, x = (round(i) for i in self.index_at(place_mm, cursor_zyx))
+        return z, y, x
+
+    def shows(self, index_zyx: tuple[float, float, float]) -> bool:
+        """Whether an index lies in the grid, to the faces of its outer voxels."""
+        return all(-0.5 <= i <= n - 0.5 for i, n in zip(index_zyx, self.shape_zyx, strict=True))
 
 
 @lru_cache(maxsize=32)

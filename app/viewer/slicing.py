@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.viewer.boxes import NamedBox, Outline, outline
+from app.viewer.marks import Mark, Pairs
 from app.viewer.planes import Plane, letters, plane_of
 from app.viewer.view_state import IMAGES, ImageName, Index, Slot, ViewState, WindowHu
 from engine.geometry import Geometry
@@ -124,7 +125,8 @@ class PaneState:
     zoom: float = 1.0
     place_text: str = ""
     window_text: str = ""
-    drawing_box: bool = False
+    marks: tuple[Mark, ...] = ()
+    prompt: str = ""
 
 
 def resolve(
@@ -133,6 +135,7 @@ def resolve(
     slot: Slot,
     boxes: tuple[NamedBox, ...] = (),
     selected: int | None = None,
+    pairs: Pairs | None = None,
 ) -> PaneState:
     """What a pane shows. Pure: the same arguments give the same picture."""
     title = IMAGES[slot.image]
@@ -156,8 +159,18 @@ def resolve(
         zoom=view.zoom,
         place_text=_place_text(pictures.geometry, plane, view.cursor_zyx),
         window_text=f"{low:.0f} … {high:.0f} HU",
-        drawing_box=view.drawing_box,
+        marks=() if pairs is None else pairs.marks(slot.image, plane, pictures.geometry, view.cursor_zyx),
+        prompt=_prompt(view, slot.image),
     )
+
+
+def _prompt(view: ViewState, image: ImageName) -> str:
+    """What the hand is to do in a pane."""
+    if view.drawing_box:
+        return "drag to draw a box"
+    if image not in view.prompted:
+        return ""
+    return "click a place" if view.started_mm is None else "click the same place"
 
 
 def difference(context: SliceContext) -> HuArray:

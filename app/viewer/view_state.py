@@ -43,6 +43,7 @@ class ViewState:
     """Layout, cursor, zoom, windows and overlays. The cursor is a voxel (z, y, x) of the fixed image.
 
     `pan_zyx_mm`: the place in the middle of the panes, measured from the middle of the image along the grid axes.
+    `marking`: clicks set pairs of points; `started_mm`: the fixed point (x, y, z) that waits for its partner.
     """
 
     layout: LayoutName = "compare"
@@ -56,6 +57,8 @@ class ViewState:
     blend: float = 0.0
     overlays: frozenset[str] = frozenset({"invalid"})
     drawing_box: bool = False
+    marking: bool = False
+    started_mm: tuple[float, float, float] | None = None
 
     def slots(self) -> tuple[Slot, ...]:
         """The panes of the layout, in reading order."""
@@ -80,6 +83,13 @@ class ViewState:
 
     def toggled(self, overlay: str) -> ViewState:
         return replace(self, overlays=self.overlays ^ {overlay})
+
+    @property
+    def prompted(self) -> tuple[ImageName, ...]:
+        """The images in which the next click sets a point."""
+        if not self.marking:
+            return ()
+        return ("fixed", "warped") if self.started_mm is None else ("moving",)
 
     def window_of(self, image: ImageName) -> WindowHu:
         return self.difference_window_hu if image == "difference" else self.window_hu

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -45,3 +47,27 @@ def test_masks_cannot_be_written_to() -> None:
 
     with pytest.raises(ValueError, match="read-only"):
         guidance.rigid[0] = False
+
+
+def test_pairs_are_added_at_the_end_and_removed_by_number() -> None:
+    guidance = Guidance().with_pair((1.0, 2.0, 3.0), (4.0, 5.0, 6.0)).with_pair((7.0, 8.0, 9.0), (0.0, 0.0, 1.0))
+
+    left = guidance.without_pair(0)
+
+    assert left.fixed_points_mm.tolist() == [[7.0, 8.0, 9.0]]
+    assert left.moving_points_mm.tolist() == [[0.0, 0.0, 1.0]]
+    assert len(guidance.fixed_points_mm) == 2
+
+
+def test_the_distance_of_a_pair_is_measured_after_the_map(aligned) -> None:
+    """A rigid shift by 3 mm and a partner 4 mm beside where it leads."""
+    case = _case(aligned)
+    rigid = np.eye(4)
+    rigid[0, 3] = 3.0
+    shifted = Case(case.fixed, case.moving, (replace(case.current, rigid=rigid),))
+    place = tuple(aligned.center_xyz_mm())
+
+    guided = shifted.guided(Guidance().with_pair(place, (place[0] + 3.0, place[1] + 4.0, place[2])))
+
+    assert guided.pair_distances_mm() == pytest.approx([4.0])
+    assert case.pair_distances_mm() == []

@@ -66,3 +66,10 @@ def test_the_card_of_the_chosen_model_opens_by_key_and_by_button(window, workflo
     workflow.model.setCurrentIndex(1)
     qtbot.mouseClick(workflow.about_button, Qt.MouseButton.LeftButton)
     assert "unet-paper" in window.dialog.windowTitle()
+
+
+def test_the_column_is_wide_enough_for_every_section(window, workflow):
+    for section in workflow.sections.values():
+        section.content.show()
+    window.grab()
+    assert workflow.widget().width() <= workflow.viewport().width()

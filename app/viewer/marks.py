@@ -1,0 +1,66 @@
+"""Pairs of points as marks on a plane."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from app.viewer.planes import Plane
+from app.viewer.view_state import ImageName, Index
+from engine.case import Case
+from engine.geometry import Geometry, transform_points
+from engine.shapes import PointArray
+
+Triple = tuple[float, float, float]
+_SEEN_WITHIN = 1.0
+_ON_SLICE = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A numbered place (across, down) in mm on a plane, on its slice or on the next one."""
+
+    text: str
+    place_mm: tuple[float, float]
+    on_slice: bool
+    selected: bool
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Pairs:
+    """Points (N, 3) in fixed patient space: p, and R⁻¹q, where the aligned moving image shows the partner.
+
+    `started_mm`: a point that has no partner yet.
+    """
+
+    fixed_mm: PointArray
+    aligned_mm: PointArray
+    selected: int | None = None
+    started_mm: Triple | None = None
+
+    @classmethod
+    def of(cls, case: Case, selected: int | None, started_mm: Triple | None) -> Pairs:
+        guidance = case.guidance
+        to_fixed = np.linalg.inv(case.current.rigid)
+        return cls(
+            guidance.fixed_points_mm, transform_points(to_fixed, guidance.moving_points_mm), selected, started_mm
+        )
+
+    def marks(self, image: ImageName, plane: Plane, geometry: Geometry, cursor_zyx: Index) -> tuple[Mark, ...]:
+        """Those within one slice of the cursor's."""
+        points = list(self.aligned_mm if image == "moving" else self.fixed_mm)
+        if self.started_mm is not None and image != "moving":
+            points.append(np.asarray(self.started_mm))
+        if not points:
+            return ()
+        marks = []
+        for number, (x, y, z) in enumerate(geometry.indices(points)):
+            index = z, y, x
+            away = abs(index[plane.normal] - cursor_zyx[plane.normal])
+            if away <= _SEEN_WITHIN:
+                across, down = plane.spacing_mm
+                place = index[plane.column] * across, index[plane.row] * down
+                chosen = number == (self.selected if self.started_mm is None else len(self.fixed_mm))
+                marks.append(Mark(str(number + 1), place, bool(away <= _ON_SLICE), chosen))
+        return tuple(marks)
