@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from app.store import Store
+from app.viewer.boxes import USES, Use
 from app.viewer.overlays import OVERLAYS
 from app.viewer.planes import plane_of
 from app.viewer.view_state import DIFFERENCE_WINDOW, IMAGES, PLANES, WINDOWS, ImageName, PlaneName, WindowHu
@@ -36,7 +37,11 @@ def _has_pictures(store: Store) -> bool:
 
 
 def _has_box(store: Store) -> bool:
-    return _has_case(store) and store.selected is not None
+    return store.selected is not None and not store.running
+
+
+def _has_region(store: Store) -> bool:
+    return _has_case(store) and store.selected_box is not None and store.selected_box.use == "optimise"
 
 
 def _has_pair(store: Store) -> bool:
@@ -49,6 +54,13 @@ def _stoppable(store: Store) -> bool:
 
 def _cancellable(store: Store) -> bool:
     return store.running and store.run.state != "cancelling"
+
+
+_OF_USE: dict[Use, str] = {
+    "optimise": "The selected box is a place to optimise",
+    "rigid": "Bone in the selected box (200 HU and more) keeps its shape in every refinement, each piece by itself",
+    "excluded": "Tissue came or went in the selected box: no refinement compares the images there",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +133,15 @@ def _file_rows() -> list[Row]:
             "Keep the case with its whole history in a folder", lambda w: w.save(), _has_case),
         Row("save_as", "File", "Save case as …", "Ctrl+Shift+S",
             "Keep the case in another folder", lambda w: w.ask_save(), _has_case),
+        Row("load_rigid", "File", "Load rigid mask …", "",
+            "A mask on the fixed grid of what keeps its shape, such as bone, each connected piece by itself",
+            lambda w: w.ask_mask("rigid"), _has_case),
+        Row("load_excluded", "File", "Load exclusion mask …", "",
+            "A mask on the fixed grid of where nothing corresponds, because tissue came or went",
+            lambda w: w.ask_mask("excluded"), _has_case),
+        Row("forget_masks", "File", "Forget masks from files", "",
+            "Drop both masks that were loaded; what regions say stays",
+            lambda w: w.commands.forget_masks(), lambda s: _has_case(s) and bool(s.masks)),
         Row("export", "File", "Export …", "Ctrl+E",
             "Write the DVF, the transform and the warped image", lambda w: w.ask_export(), _has_case),
         Row("quit", "File", "Quit", "Ctrl+Q",
@@ -136,17 +157,24 @@ def _edit_rows() -> list[Row]:
             lambda w: w.commands.redo(), lambda s: _has_case(s) and s.case.can_redo),
         Row("draw_box", "Edit", "Draw region", "B", "Drag a box over a place that is still wrong, in any pane",
             _toggle_drawing, lambda s: _has_pictures(s) and not s.running, lambda s: s.view.drawing_box),
+        *(_use_row(use, key) for use, key in zip(USES, "OKN", strict=True)),
         Row("add_pair", "Edit", "Add point pair", "P",
             "Click a place in the fixed or warped image, then the same place in the moving one; refinements follow it",
             _toggle_marking, lambda s: _has_case(s) and s.pictures is not None, lambda s: s.view.marking),
         Row("leave", "Edit", "Leave drawing", "Esc",
             "Back to the cursor", _leave, lambda s: s.view.drawing_box or s.view.marking),
         Row("delete_box", "Edit", "Delete region", "Del", "Remove the selected box; the registration stays as it is",
-            lambda w: w.store.remove_box(w.store.selected), lambda s: s.selected is not None and not s.running),
+            lambda w: w.store.remove_box(w.store.selected), _has_box),
         Row("delete_pair", "Edit", "Delete point pair", "Shift+Del",
             "Remove the selected pair of points; the registration stays as it is (Del in the list)",
             lambda w: w.store.remove_pair(w.store.selected_pair), _has_pair),
     ]  # fmt: skip
+
+
+def _use_row(use: Use, key: str) -> Row:
+    return Row(f"use_{use}", "Edit", f"Region: {USES[use]}", key, _OF_USE[use],
+               lambda w: w.commands.use_box(use), lambda s: _has_case(s) and _has_box(s),
+               lambda s: s.selected_box is not None and s.selected_box.use == use)  # fmt: skip
 
 
 def _run_rows() -> list[Row]:
@@ -161,13 +189,14 @@ def _run_rows() -> list[Row]:
         Row("iso", "Run", "Optimise image (ISO)", "Ctrl+3",
             "Refine the whole image for this patient", lambda w: w.commands.iso(), _has_case),
         Row("rso", "Run", "Optimise region (RSO)", "Ctrl+4",
-            "Refine the selected box alone; nothing beyond its margin changes", lambda w: w.commands.rso(), _has_box),
+            "Refine the selected box alone; nothing beyond its margin changes",
+            lambda w: w.commands.rso(), _has_region),
         Row("compare_image", "Run", "Compare fits of the image", "Ctrl+Shift+I",
             "Optimise the image closer, balanced and smoother, look at the three, and take one or none",
             lambda w: w.commands.compare_image_fits(), _has_case),
         Row("compare_region", "Run", "Compare fits of the region", "Ctrl+Shift+R",
             "Optimise the selected box closer, balanced and smoother, look at the three, and take one or none",
-            lambda w: w.commands.compare_region_fits(), _has_box),
+            lambda w: w.commands.compare_region_fits(), _has_region),
         Row("propose", "Run", "Propose regions", "Ctrl+P",
             "Look for places that probably are still wrong, and draw a box round each with the reason",
             _propose, _has_case),

@@ -6,24 +6,31 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from PySide6.QtCore import QObject, Signal
+from PySide6.QtCore import QObject, QTimer, Signal
 
 import engine
 from app.autosave import Autosave
 from app.display import Display
 from app.fits import Candidate, Comparison
 from app.store import Run, RunSettings, Store
-from app.viewer.boxes import NamedBox
+from app.viewer.boxes import USES, NamedBox, Use
 from app.worker import Task, Worker, job_of
 from engine.case import Case
 from engine.errors import InputError
+from engine.preprocess import BONE_HU, with_boxes
 from engine.progress import Job, Progress
 from engine.registration import Registration
 from engine.roi import Box
-from engine.volume import Volume
+from engine.shapes import MaskArray
+from engine.volume import IN_HU, Volume
 
 if TYPE_CHECKING:
     from engine.error_map import ErrorMap
+
+_GUIDE_DELAY_MS = 200
+"""Masks are made when the hand rests, so that dragging stays smooth."""
+
+_OF_MASK = {"rigid": "each piece keeps its shape", "excluded": "nothing corresponds there"}
 
 RESULTS = "results"
 """The export that writes everything into a folder."""
@@ -49,6 +56,9 @@ class Commands(QObject):
         self.display.failed.connect(self.failed)
         self.autosave.failed.connect(self.failed)
         store.guidance_changed.connect(self.autosave.write)
+        self._guide_due = QTimer(self, singleShot=True, interval=_GUIDE_DELAY_MS)
+        self._guide_due.timeout.connect(self._guide)
+        store.boxes_changed.connect(self._guide_due.start)
         self._task: Task | None = None
         self._compared: tuple[str, Volume, Volume] | None = None
         for signal in (store.case_changed, store.settings_changed):
@@ -100,6 +110,7 @@ class Commands(QObject):
         self._begin("Making the demo case", job_of(make), lambda pair: self.store.set_images(*pair))
 
     def save(self, folder: str | Path) -> None:
+        self._guide()
         case, folder = self.store.case, Path(folder)
         force = folder == self.store.folder
 
@@ -111,6 +122,7 @@ class Commands(QObject):
         self._begin("Saving the case", job_of(lambda: engine.save_case(case, folder, force=force)), saved)
 
     def export(self, name: str, path: str | Path) -> None:
+        self._guide()
         case, path = self.store.case, Path(path)
 
         def write() -> None:
@@ -147,6 +159,38 @@ class Commands(QObject):
         settings, named = self.store.settings, self._region()
         if named is not None:
             self._step(f"Region (RSO), {named.name}", lambda: _rso_settings(settings, named.box, settings.rso_fit))
+
+    def use_box(self, use: Use) -> None:
+        """Say what the selected box is for."""
+        store, named = self.store, self.store.selected_box
+        if named is None or store.running:
+            return
+        if use == "rigid" and store.fixed.modality not in IN_HU:
+            self.told.emit("Bone is found by its HU, and the fixed image is not in HU. Load a rigid mask instead.")
+            return
+        store.change_box(store.selected, use=use)
+        if use == "rigid" and with_boxes(None, [named.box], store.fixed, BONE_HU) is None:
+            self.told.emit(f"No voxel of {BONE_HU:.0f} HU or more in {named.name}: nothing is kept rigid there.")
+
+    def load_mask(self, use: Use, path: str | Path) -> None:
+        """Read a mask on the fixed grid; it counts beside the boxes of the same use."""
+        case = self._paired_case()
+        if case is None:
+            return
+
+        def keep(mask: MaskArray) -> None:
+            if not mask.any():
+                self.told.emit("Every voxel of this mask is zero; nothing was changed.")
+                return
+            self.store.set_mask(use, mask)
+            self.told.emit(f"{int(mask.sum())} voxels of the fixed image: {_OF_MASK[use]}.")
+
+        self._begin("Reading the mask", job_of(lambda: engine.read_mask_on(path, case.fixed.geometry)), keep)
+
+    def forget_masks(self) -> None:
+        """Drop what came from files; what boxes say stays."""
+        for use in tuple(self.store.masks):
+            self.store.set_mask(use, None)
 
     def propose_regions(self) -> None:
         """Look for places that probably are still wrong and make them boxes."""
@@ -223,13 +267,28 @@ class Commands(QObject):
         """The case, or none and a word on what is missing."""
         if self.store.case is None:
             self.failed.emit(InputError("Expected two images; open a fixed and a moving image first."))
+        self._guide()
         return self.store.case
 
     def _region(self) -> NamedBox | None:
-        """The selected box, or none and a word on what is missing."""
-        if self.store.selected_box is None:
+        """The selected box if it is to be optimised, or none and a word on what is missing."""
+        named = self.store.selected_box
+        if named is None:
             self.failed.emit(InputError("Expected a region; press B and drag a box over a place that is still wrong."))
-        return self.store.selected_box
+        elif named.use != "optimise":
+            self.failed.emit(
+                InputError(
+                    f"Expected a region to optimise; this one is marked {USES[named.use]!r}. Press O to change it."
+                )
+            )
+            return None
+        return named
+
+    def _guide(self) -> None:
+        """Bring the case's masks up to date, unless a step runs that began with those it has."""
+        self._guide_due.stop()
+        if not self.store.running:
+            self.store.guide()
 
     def _step(self, title: str, settings: Callable[[], Any]) -> None:
         case = self._paired_case()

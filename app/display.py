@@ -45,6 +45,7 @@ class Display(QObject):
             return
         registration = case.current
         if registration is self._shown and store.pictures is not None:
+            self._show_masks(case)
             return
         before = store.pictures if store.pictures is not None and store.pictures.fixed_hu is case.fixed.hu else None
         if before is None:
@@ -52,7 +53,14 @@ class Display(QObject):
         self._shown, self._live = registration, None
         moving, warped = self._known_moving(case), self._known_warped(registration)
         shown = Pictures(
-            case.fixed.geometry, case.fixed.hu, case.fixed.valid, moving, warped, registration.displacement_vox
+            case.fixed.geometry,
+            case.fixed.hu,
+            case.fixed.valid,
+            moving,
+            warped,
+            registration.displacement_vox,
+            case.guidance.rigid,
+            case.guidance.excluded,
         )
         if moving is None or warped is None:
             self._request(case, moving, warped)
@@ -83,6 +91,11 @@ class Display(QObject):
         self._warped[id(registration)] = (registration, warped_hu)
         while len(self._warped) > _REMEMBERED:
             self._warped.popitem(last=False)
+
+    def _show_masks(self, case: Case) -> None:
+        pictures, guidance = self._store.pictures, case.guidance
+        if pictures.rigid is not guidance.rigid or pictures.excluded is not guidance.excluded:
+            self._set(replace(pictures, rigid=guidance.rigid, excluded=guidance.excluded))
 
     def _show_images_alone(self) -> None:
         fixed = self._store.fixed

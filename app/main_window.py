@@ -15,7 +15,7 @@ from app.autosave import discard, unsaved_cases
 from app.commands import Commands
 from app.dialogs.compare_fits import CompareFitsDialog
 from app.dialogs.export import ExportDialog
-from app.dialogs.files import ask_file, ask_folder, ask_new_folder
+from app.dialogs.files import MASK_FILTER, ask_file, ask_folder, ask_new_folder
 from app.dialogs.keys import KeysDialog
 from app.dialogs.model_card import ModelCardDialog
 from app.dialogs.open_images import OpenDialog
@@ -32,6 +32,7 @@ from app.panels.toolbar import ViewBar
 from app.panels.workflow import WorkflowPanel
 from app.problems import Problems
 from app.store import Store
+from app.viewer.boxes import Use
 from app.viewer.grid import Grid
 from app.worker import Worker
 
@@ -77,6 +78,11 @@ class MainWindow(QMainWindow):
 
     def ask_save(self) -> None:
         self._hold(ask_new_folder(self, "Save the case as a folder", "case", self.commands.save))
+
+    def ask_mask(self, use: Use) -> None:
+        self._hold(
+            ask_file(self, "Choose a mask on the fixed grid", MASK_FILTER, partial(self.commands.load_mask, use))
+        )
 
     def ask_export(self) -> None:
         dialog = ExportDialog(engine.EXPORTERS, self)

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from PySide6.QtCore import QObject, Signal
 
-from app.viewer.boxes import NamedBox, free_name, middle_of, renamed
+from app.viewer.boxes import NamedBox, Use, free_name, middle_of, renamed
 from app.viewer.marks import Pairs, Triple
 from app.viewer.slicing import Pictures
 from app.viewer.view_state import DIFFERENCE_WINDOW, WINDOWS, ViewState, windows_of_values
 from engine.case import Case
 from engine.geometry import transform_points
 from engine.guidance import Guidance
+from engine.preprocess import BONE_HU, with_boxes
 from engine.progress import Progress
 from engine.roi import Box
+from engine.shapes import MaskArray
 from engine.volume import IN_HU, Volume
 
 
@@ -106,6 +109,8 @@ class Store(QObject):
         self.boxes: tuple[NamedBox, ...] = ()
         self.selected: int | None = None
         self.selected_pair: int | None = None
+        self.masks: dict[Use, MaskArray] = {}
+        self._guided = self._guides()
         self.settings = RunSettings()
         self.run: Run | None = None
         self.device = "detected in a moment"
@@ -209,6 +214,29 @@ class Store(QObject):
         if name.strip() and name != self.boxes[number].name:
             self.set_boxes(renamed(self.boxes, number, name.strip()), self.selected)
 
+    def boxes_of(self, use: Use) -> tuple[Box, ...]:
+        return tuple(named.box for named in self.boxes if named.use == use)
+
+    def set_mask(self, use: Use, mask: MaskArray | None) -> None:
+        """A mask from a file beside what the boxes say; none forgets it."""
+        kept = {known: value for known, value in self.masks.items() if known != use}
+        self.masks = kept if mask is None else {**kept, use: mask}
+        self.boxes_changed.emit()
+
+    def guide(self) -> None:
+        """Bring the case's masks up to date with the boxes and the files; costs nothing where they are."""
+        if self.case is None or self._guides() == self._guided:
+            return
+        self._guided, fixed = self._guides(), self.case.fixed
+        rigid = with_boxes(self.masks.get("rigid"), self.boxes_of("rigid"), fixed, BONE_HU)
+        excluded = with_boxes(self.masks.get("excluded"), self.boxes_of("excluded"), fixed, -math.inf)
+        self._set_guidance(replace(self.case.guidance, rigid=rigid, excluded=excluded))
+
+    def _guides(self) -> tuple[object, ...]:
+        """What the masks are made of."""
+        masks = {use: id(mask) for use, mask in self.masks.items()}
+        return masks, self.boxes_of("rigid"), self.boxes_of("excluded")
+
     def remove_box(self, number: int) -> None:
         boxes = self.boxes[:number] + self.boxes[number + 1 :]
         self.set_boxes(boxes, min(number, len(boxes) - 1) if boxes else None)
@@ -253,7 +281,10 @@ class Store(QObject):
 
     def _begin(self, case: Case | None) -> None:
         self.case, self.saved_case, self.folder, self.exported_case = case, None, None, None
+        known = {} if case is None else {"rigid": case.guidance.rigid, "excluded": case.guidance.excluded}
+        self.masks = {use: mask for use, mask in known.items() if mask is not None}
         self.set_boxes((), None)
+        self._guided = self._guides()
         self.select_pair(None)
         self.change_view(drawing_box=False, marking=False, started_mm=None)
         self.set_run(None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -10,6 +11,9 @@ from numpy.typing import NDArray
 from engine.roi import Box
 from engine.shapes import HuArray, MaskArray
 from engine.volume import AIR_HU, Volume
+
+BONE_HU = 200.0
+"""From here on tissue counts as bone where somebody says that there is some."""
 
 PADDING_BELOW_HU = -1200.0
 """No tissue and no air is darker: values such as -2048 or -3024 are padding."""
@@ -101,6 +105,17 @@ def body_of(volume: Volume) -> MaskArray:
     if volume not in _BODIES:
         _BODIES[volume] = body_mask(volume)
     return _BODIES[volume]
+
+
+def with_boxes(mask: MaskArray | None, boxes: Sequence[Box], volume: Volume, least_hu: float) -> MaskArray | None:
+    """A mask on the grid of a volume, and what has at least `least_hu` inside boxes; none where that is nothing."""
+    if not boxes:
+        return mask
+    marked = np.zeros(volume.geometry.shape_zyx, dtype=bool) if mask is None else mask.copy()
+    for box in boxes:
+        part = box.slices_zyx
+        marked[part] |= volume.hu[part] >= least_hu
+    return marked if marked.any() else None
 
 
 def body_box(volume: Volume, margin_mm: float = 15.0) -> Box:

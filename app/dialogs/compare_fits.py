@@ -82,7 +82,8 @@ class CompareFitsDialog(QDialog):
             )
             for image in _SHOWN:
                 pane = self.panes[candidate.fit, image]
-                pane.show_state(resolve(pictures, self.view, Slot(self.view.plane, image), self._boxes))
+                state = resolve(pictures, self.view, Slot(self.view.plane, image), self._boxes)
+                pane.show_state(replace(state, window_text=""))
                 pane.setAccessibleName(f"{candidate.fit.capitalize()}, {image}")
 
     def _fill(self) -> None:
@@ -135,7 +136,10 @@ class CompareFitsDialog(QDialog):
         fits = self.comparison.fits_to(self._store.case)
         for button in self.buttons.values():
             button.setEnabled(fits and not self._store.running)
-        self.note.setText("" if fits else "The case is at another state now; go back to take one of these.")
+        windows = (self.view.window_hu, self.view.difference_window_hu)
+        images, difference = (f"{low:.0f} … {high:.0f} HU" for low, high in windows)
+        at_another = "The case is at another state now; go back to take one of these."
+        self.note.setText(f"Images {images}, difference {difference}" if fits else at_another)
 
     def _on_gesture(self, pane: Pane, gesture: Gesture) -> None:
         if gesture.phase == "wheel" and pane.state is not None:

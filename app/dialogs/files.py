@@ -10,6 +10,8 @@ from PySide6.QtWidgets import QFileDialog, QWidget
 
 from app import settings
 
+MASK_FILTER = "Masks (*.nii *.nii.gz *.mha *.mhd *.nrrd);;All files (*)"
+
 
 def ask_file(parent: QWidget, title: str, name_filter: str, then: Callable[[str], object]) -> QFileDialog:
     """Let the user choose an existing file."""

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import Qt, QTimer
-from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QTableWidget, QTableWidgetItem
+import numpy as np
+from PySide6.QtCore import QPoint, Qt, QTimer
+from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QMenu, QTableWidget, QTableWidgetItem
 
 from app.menus import Actions
 from app.panels.parts import Panel, action_button, label, row
 from app.store import Store
-from app.viewer.boxes import middle_of, size_text
+from app.viewer.boxes import USES, USES_IN_SHORT, Use, middle_of, size_text
 from app.viewer.slicing import box_rmse_hu
+from engine.shapes import MaskArray
 
+_OF_MASK: dict[Use, str] = {"rigid": "kept rigid", "excluded": "excluded"}
 _ERROR_DELAY_MS = 120
 """Errors are computed when the hand rests, so that dragging stays smooth."""
 
@@ -32,12 +35,14 @@ class RegionsPanel(Panel):
         self.table.setShowGrid(False)
         self.table.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         self.table.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
-        self.table.setToolTip("Click to go to a region, double-click to rename it")
+        self.table.setToolTip("Click to go to a region, double-click to rename it, right-click to say what it is for")
         self.size_text = label(role="dim", wrap=True)
         self.body.addWidget(self.table, 1)
         self.reason = label(wrap=True)
         self.body.addWidget(self.reason)
+        self.masks = label(role="dim", wrap=True)
         self.body.addWidget(self.size_text)
+        self.body.addWidget(self.masks)
         self.body.addLayout(
             row(
                 action_button(actions["draw_box"], "Draw (B)"),
@@ -46,6 +51,12 @@ class RegionsPanel(Panel):
             )
         )
         self.table.cellClicked.connect(lambda number, _column: self._go_to(number))
+        self.menu = QMenu(self.table)
+        self.menu.addActions([actions[f"use_{use}"] for use in USES])
+        self.menu.addSeparator()
+        self.menu.addAction(actions["delete_box"])
+        self.table.setContextMenuPolicy(Qt.ContextMenuPolicy.CustomContextMenu)
+        self.table.customContextMenuRequested.connect(self._show_menu)
         self.table.itemChanged.connect(self._rename)
         self._due = QTimer(self, singleShot=True, interval=_ERROR_DELAY_MS)
         self._due.timeout.connect(self.show_errors)
@@ -72,6 +83,8 @@ class RegionsPanel(Panel):
         reason = store.selected_box.reason if store.selected_box is not None else ""
         self.reason.setText(reason)
         self.reason.setVisible(bool(reason))
+        self.masks.setText(masks_text(store.masks))
+        self.masks.setVisible(bool(store.masks))
         self._ask_errors()
 
     def show_errors(self) -> None:
@@ -80,7 +93,8 @@ class RegionsPanel(Panel):
         pictures = self._store.pictures
         for number, named in enumerate(self._store.boxes):
             value = None if pictures is None else box_rmse_hu(pictures, named.box)
-            self.table.item(number, 1).setText("–" if value is None else f"{value:.0f} HU")
+            error = "–" if value is None else f"{value:.0f} HU"
+            self.table.item(number, 1).setText(USES_IN_SHORT[named.use] or error)
         self._filling = False
 
     def _ask_errors(self) -> None:
@@ -100,6 +114,12 @@ class RegionsPanel(Panel):
         error.setTextAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
         self.table.setItem(number, 1, error)
 
+    def _show_menu(self, at: QPoint) -> None:
+        store, number = self._store, self.table.rowAt(at.y())
+        if number >= 0 and not store.running:
+            store.set_boxes(store.boxes, number)
+            self.menu.popup(self.table.viewport().mapToGlobal(at))
+
     def _go_to(self, number: int) -> None:
         store = self._store
         store.set_boxes(store.boxes, number)
@@ -109,3 +129,9 @@ class RegionsPanel(Panel):
         if not self._filling and item.column() == 0:
             self._store.rename_box(item.row(), item.text())
             item.setText(self._store.boxes[item.row()].name)
+
+
+def masks_text(masks: dict[Use, MaskArray]) -> str:
+    """What came from files."""
+    found = (f"{np.count_nonzero(masks[use])} voxels {what}" for use, what in _OF_MASK.items() if use in masks)
+    return f"From files: {', '.join(found)}"

@@ -54,7 +54,7 @@ class ViewBar(QWidget):
         layout.addWidget(self.window)
         layout.addWidget(_gap())
         for name, overlay in OVERLAYS.items():
-            if not overlay.always:
+            if overlay.in_bar and not overlay.always:
                 layout.addWidget(tool_button(actions[name]))
         layout.addWidget(_gap())
         layout.addWidget(label("Blend", "dim"))

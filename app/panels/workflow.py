@@ -147,12 +147,13 @@ class WorkflowPanel(QScrollArea):
         """Show how far the case has come."""
         store = self._store
         exported = store.case is not None and store.exported_case is store.case
-        for stage in stages(store.case, store.fixed is not None, len(store.boxes), exported):
+        for stage in stages(store.case, store.fixed is not None, len(store.boxes_of("optimise")), exported):
             self.sections[stage.name].show_stage(stage)
         self.fixed_text.setText(_describe(store.fixed))
         self.moving_text.setText(_describe(store.moving))
         named = store.selected_box
-        self.region_text.setText(named.name if named else "none: press B and drag")
+        is_region = named is not None and named.use == "optimise"
+        self.region_text.setText(named.name if is_region else "none: press B and drag")
 
     def _fill(self, actions: Actions) -> None:
         sections = self.sections

@@ -5,13 +5,19 @@ from __future__ import annotations
 from PySide6.QtCore import QPointF, QRectF, Qt
 from PySide6.QtGui import QColor, QPainter, QPen, QTransform
 
-from app.viewer.boxes import HANDLES, Outline
+from app.viewer.boxes import EXCLUDED_RGB, HANDLES, RIGID_RGB, Outline, Use
 from app.viewer.marks import Mark
 from app.viewer.slicing import PaneState
 
 CURSOR_COLOR = QColor(75, 150, 170)
 SELECTED_COLOR = QColor(255, 176, 0)
 BOX_COLOR = QColor(240, 228, 120)
+_COLORS: dict[Use, QColor] = {"optimise": BOX_COLOR, "rigid": QColor(*RIGID_RGB), "excluded": QColor(*EXCLUDED_RGB)}
+_LINES: dict[Use, Qt.PenStyle] = {
+    "optimise": Qt.PenStyle.SolidLine,
+    "rigid": Qt.PenStyle.DashLine,
+    "excluded": Qt.PenStyle.DashDotLine,
+}
 _TEXT_COLOR = QColor(225, 230, 235)
 _DIM_TEXT_COLOR = QColor(165, 172, 180)
 _SHADOW_COLOR = QColor(0, 0, 0, 190)
@@ -55,10 +61,9 @@ def _paint_cursor(painter: QPainter, rect: QRectF, at: QPointF) -> None:
 def _paint_outline(painter: QPainter, shape: Outline, transform: QTransform) -> None:
     if not (shape.on_slice or shape.selected):
         return
-    color = SELECTED_COLOR if shape.selected else BOX_COLOR
+    color = SELECTED_COLOR if shape.selected else _COLORS[shape.use]
     pen = QPen(color, 2 if shape.selected and shape.on_slice else 1)
-    if not shape.on_slice:
-        pen.setStyle(Qt.PenStyle.DotLine)
+    pen.setStyle(_LINES[shape.use] if shape.on_slice else Qt.PenStyle.DotLine)
     low, high = QPointF(shape.across[0], shape.down[0]), QPointF(shape.across[1], shape.down[1])
     rect = QRectF(transform.map(low), transform.map(high)).normalized()
     painter.setPen(pen)

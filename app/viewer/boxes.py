@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import Literal
 
 from app.viewer.planes import Plane
 from app.viewer.view_state import Index
@@ -13,6 +15,17 @@ Handle = tuple[int, int]
 """Which edge moves across (-1 low, 0 none, 1 high) and down; (0, 0) moves the whole box."""
 
 HANDLES: tuple[Handle, ...] = ((-1, -1), (0, -1), (1, -1), (-1, 0), (0, 0), (1, 0), (-1, 1), (0, 1), (1, 1))
+
+
+Use = Literal["optimise", "rigid", "excluded"]
+USES: MappingProxyType[Use, str] = MappingProxyType(
+    {"optimise": "Optimise", "rigid": "Keep bone rigid", "excluded": "Nothing corresponds"}
+)
+RIGID_RGB = (86, 180, 233)
+EXCLUDED_RGB = (230, 130, 190)
+USES_IN_SHORT: MappingProxyType[Use, str] = MappingProxyType(
+    {"optimise": "", "rigid": "bone rigid", "excluded": "excluded"}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +40,7 @@ class NamedBox:
     box: Box
     reason: str = ""
     untouched: bool = False
+    use: Use = "optimise"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +53,7 @@ class Outline:
     down: tuple[float, float]
     on_slice: bool
     selected: bool
+    use: Use = "optimise"
 
     def handle_place(self, handle: Handle) -> Place:
         return _along(self.across, handle[0]), _along(self.down, handle[1])
@@ -51,11 +66,12 @@ def outline(named: NamedBox, number: int, plane: Plane, cursor_zyx: Index, selec
     low, high = ranges[plane.normal]
     return Outline(
         number,
-        named.name,
+        " · ".join(filter(None, (named.name, USES_IN_SHORT[named.use]))),
         _edges(ranges[plane.column], across_mm),
         _edges(ranges[plane.row], down_mm),
         on_slice=low <= cursor_zyx[plane.normal] < high,
         selected=selected,
+        use=named.use,
     )
 
 

@@ -36,6 +36,8 @@ class Pictures:
     moving_hu: HuArray | None = None
     warped_hu: HuArray | None = None
     displacement_vox: DisplacementArray | None = field(default=None, repr=False)
+    rigid: MaskArray | None = field(default=None, repr=False)
+    excluded: MaskArray | None = field(default=None, repr=False)
     version: int = 0
     stale: bool = False
     _slices: dict[str, tuple[object, Any]] = field(default_factory=dict, init=False, repr=False)

@@ -55,7 +55,7 @@ class ViewState:
     window_hu: WindowHu = WINDOWS["Paper"]
     difference_window_hu: WindowHu = DIFFERENCE_WINDOW
     blend: float = 0.0
-    overlays: frozenset[str] = frozenset({"invalid"})
+    overlays: frozenset[str] = frozenset({"invalid", "masks"})
     drawing_box: bool = False
     marking: bool = False
     started_mm: tuple[float, float, float] | None = None

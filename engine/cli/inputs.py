@@ -12,7 +12,7 @@ from engine.errors import InputError
 from engine.geometry import Geometry
 from engine.guidance import Guidance
 from engine.io.case_folder import open_case
-from engine.io.images import read_labels, read_volume
+from engine.io.images import read_mask_on, read_volume
 from engine.io.points import read_points
 from engine.runtime import Runtime
 from engine.shapes import MaskArray, PointArray
@@ -47,14 +47,7 @@ def read_point_pairs(paths: Sequence[str], fixed: Geometry, moving: Geometry) ->
 
 def read_mask(argument: str, path: str, fixed: Geometry) -> MaskArray:
     """A mask on the fixed grid; whatever is not zero counts."""
-    labels, geometry = named(argument, lambda: read_labels(path))
-    if not geometry.is_close(fixed):
-        raise InputError(
-            f"{argument}: expected a mask on the fixed grid {fixed.shape_zyx} (z, y, x), got {geometry.shape_zyx} "
-            "or another place in space; resample it onto the fixed image first."
-        )
-    mask: MaskArray = labels != 0
-    return mask
+    return named(argument, lambda: read_mask_on(path, fixed))
 
 
 def read_guidance(arguments: argparse.Namespace, fixed: Geometry, moving: Geometry) -> Guidance:

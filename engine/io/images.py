@@ -19,6 +19,7 @@ from engine.io.atomic import reserve, whole_file
 from engine.io.nifti import refuse_damaged_nifti
 from engine.io.quiet import quiet
 from engine.preprocess import valid_region
+from engine.shapes import MaskArray
 from engine.volume import NOT_IN_HU, Volume
 
 if TYPE_CHECKING:
@@ -60,6 +61,19 @@ def read_labels(path: str | Path) -> tuple[NDArray[np.int32], Geometry]:
     if not np.array_equal(labels, values):
         raise InputError("Expected a mask or label image of whole numbers; this image holds fractions.")
     return labels, _checked_geometry(image)
+
+
+def read_mask_on(path: str | Path, fixed: Geometry) -> MaskArray:
+    """Read a mask on the fixed grid, (Z, Y, X); whatever is not zero counts. Another grid is an InputError."""
+    labels, geometry = read_labels(path)
+    if not geometry.is_close(fixed):
+        what = f"a grid of {geometry.shape_zyx}" if geometry.shape_zyx != fixed.shape_zyx else "one elsewhere in space"
+        raise InputError(
+            f"Expected a mask on the fixed grid {fixed.shape_zyx} (z, y, x), got {what}; "
+            "resample it onto the fixed image first."
+        )
+    mask: MaskArray = labels != 0
+    return mask
 
 
 def write_image(path: str | Path, array_zyx: NDArray[Any], geometry: Geometry) -> None:

@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 
 from engine.geometry import Geometry
 from engine.io.images import read_volume
-from engine.preprocess import body_box, body_mask, valid_region
+from engine.preprocess import body_box, body_mask, valid_region, with_boxes
 from engine.roi import Box
 from engine.volume import Volume
 
@@ -151,3 +151,21 @@ def test_an_image_of_a_few_thin_columns_has_a_body_too() -> None:
     volume = Volume(np.zeros(geometry.shape_zyx, np.float32), geometry, np.ones(geometry.shape_zyx, bool))
 
     assert body_mask(volume).shape == geometry.shape_zyx
+
+
+def test_a_mask_of_boxes_takes_what_is_dense_enough_in_them() -> None:
+    hu = np.full(SHAPE, 40, dtype=np.float32)
+    hu[1, 10:20, 10] = 200
+    hu[4, 50, 50] = 900
+    volume = Volume(hu, Geometry(SHAPE, (1.0, 1.0, 2.0)), np.ones(SHAPE, dtype=bool))
+    known = np.zeros(SHAPE, dtype=bool)
+    known[0, 0, 0] = True
+
+    marked = with_boxes(known, [Box(8, 12, 12, 40, 0, 3), Box(0, 5, 0, 5, 0, 6)], volume, 200.0)
+
+    expected = known.copy()
+    expected[1, 12:20, 10] = True
+    np.testing.assert_array_equal(marked, expected)
+    assert known.sum() == 1, "the mask itself is left alone"
+    assert with_boxes(None, [Box(0, 5, 0, 5, 0, 6)], volume, 200.0) is None
+    assert with_boxes(known, [], volume, 200.0) is known

@@ -5,19 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from app.viewer.overlays import blend, invalid, jacobian, magnitude
+from app.viewer.overlays import blend, invalid, jacobian, magnitude, masks
 from app.viewer.slicing import Layer, SliceContext
 
 
 @dataclass(frozen=True, slots=True)
 class Overlay:
-    """A row of `OVERLAYS`. `always`: asked for its layer whether switched on or not."""
+    """A row of `OVERLAYS`. `always`: asked for its layer whether switched on or not; `in_bar`: has a button there."""
 
     text: str
     tooltip: str
     key: str
     layer: Callable[[SliceContext], Layer | None]
     always: bool = False
+    in_bar: bool = True
 
 
 OVERLAYS: dict[str, Overlay] = {
@@ -39,5 +40,12 @@ OVERLAYS: dict[str, Overlay] = {
         "Hatch what a scanner did not see; nothing is computed or claimed there",
         "I",
         invalid.layer,
+    ),
+    "masks": Overlay(
+        "Rigid and excluded",
+        "Tint what is kept rigid (blue) and where nothing corresponds (pink)",
+        "U",
+        masks.layer,
+        in_bar=False,
     ),
 }

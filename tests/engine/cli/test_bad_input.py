@@ -149,7 +149,7 @@ def test_a_mask_of_another_place(option: str, good: str, tmp_path: Path, capsys:
 
     assert main(["register", good, good, "--out", str(out), option, str(tmp_path / "mask.mha")]) == 1
 
-    assert f"{option}: expected a mask on the fixed grid" in capsys.readouterr().err
+    assert f"{option}: Expected a mask on the fixed grid" in capsys.readouterr().err
     assert not out.exists()
 
 

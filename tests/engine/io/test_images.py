@@ -2,6 +2,7 @@ import os
 import struct
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import SimpleITK as sitk
 
 from engine.errors import InputError, OutputError
 from engine.geometry import Geometry
-from engine.io.images import read_labels, read_volume, write_image
+from engine.io.images import read_labels, read_mask_on, read_volume, write_image
 from engine.volume import NOT_IN_HU
 
 SUFFIXES = [".nii.gz", ".nii", ".mha", ".nrrd"]
@@ -230,3 +231,13 @@ def test_a_file_whose_values_are_not_hu_is_not_taken_for_a_ct(tmp_path: Path) ->
 
     assert read_volume(tmp_path / "mr.nii.gz").modality == NOT_IN_HU
     assert read_volume(tmp_path / "ct.nii.gz").modality == "CT"
+
+
+def test_a_mask_is_whatever_is_not_zero_on_the_same_grid(tmp_path: Path, aligned: Geometry) -> None:
+    labels = np.random.default_rng(1).integers(0, 3, aligned.shape_zyx)
+    write_image(tmp_path / "labels.mha", labels.astype(np.uint8), aligned)
+
+    np.testing.assert_array_equal(read_mask_on(tmp_path / "labels.mha", aligned), labels > 0)
+    x, y, z = aligned.origin_xyz_mm
+    with pytest.raises(InputError, match=r"on the fixed grid .* got one elsewhere in space; resample"):
+        read_mask_on(tmp_path / "labels.mha", replace(aligned, origin_xyz_mm=(x + 50, y, z)))
