@@ -57,7 +57,7 @@ class Commands(QObject):
         self.autosave.failed.connect(self.failed)
         store.guidance_changed.connect(self.autosave.write)
         self._guide_due = QTimer(self, singleShot=True, interval=_GUIDE_DELAY_MS)
-        self._guide_due.timeout.connect(self._guide)
+        self._guide_due.timeout.connect(self.guide)
         store.boxes_changed.connect(self._guide_due.start)
         self._task: Task | None = None
         self._compared: tuple[str, Volume, Volume] | None = None
@@ -110,7 +110,7 @@ class Commands(QObject):
         self._begin("Making the demo case", job_of(make), lambda pair: self.store.set_images(*pair))
 
     def save(self, folder: str | Path) -> None:
-        self._guide()
+        self.guide()
         case, folder = self.store.case, Path(folder)
         force = folder == self.store.folder
 
@@ -122,7 +122,7 @@ class Commands(QObject):
         self._begin("Saving the case", job_of(lambda: engine.save_case(case, folder, force=force)), saved)
 
     def export(self, name: str, path: str | Path) -> None:
-        self._guide()
+        self.guide()
         case, path = self.store.case, Path(path)
 
         def write() -> None:
@@ -191,6 +191,12 @@ class Commands(QObject):
         """Drop what came from files; what boxes say stays."""
         for use in tuple(self.store.masks):
             self.store.set_mask(use, None)
+
+    def guide(self) -> None:
+        """Bring the case's masks up to date, unless a step runs that began with those it has."""
+        self._guide_due.stop()
+        if not self.store.running:
+            self.store.guide()
 
     def propose_regions(self) -> None:
         """Look for places that probably are still wrong and make them boxes."""
@@ -267,7 +273,7 @@ class Commands(QObject):
         """The case, or none and a word on what is missing."""
         if self.store.case is None:
             self.failed.emit(InputError("Expected two images; open a fixed and a moving image first."))
-        self._guide()
+        self.guide()
         return self.store.case
 
     def _region(self) -> NamedBox | None:
@@ -284,17 +290,12 @@ class Commands(QObject):
             return None
         return named
 
-    def _guide(self) -> None:
-        """Bring the case's masks up to date, unless a step runs that began with those it has."""
-        self._guide_due.stop()
-        if not self.store.running:
-            self.store.guide()
-
     def _step(self, title: str, settings: Callable[[], Any]) -> None:
         case = self._paired_case()
         if case is None:
             return
-        watched = self.store.selected_box.box if self.store.selected_box is not None else None
+        named = self.store.selected_box
+        watched = named.box if named is not None and named.use == "optimise" else None
 
         def start() -> Job[Registration]:
             return engine.run_step(case, settings(), engine.Runtime(), preview=True, watched=watched)

@@ -152,6 +152,7 @@ class MainWindow(QMainWindow):
             self.message.say("Drop one image, two images, or the folder of a case.")
 
     def closeEvent(self, event: QCloseEvent) -> None:  # noqa: N802
+        self.commands.guide()
         if self.worker.busy:
             self._closing = True
             self.worker.cancel_all()
@@ -172,6 +173,7 @@ class MainWindow(QMainWindow):
         self.regions, self.points = RegionsPanel(store, actions), PointsPanel(store, actions)
         self.history, self.quality = HistoryPanel(store, actions), QualityPanel(store)
         self.tabs = QTabWidget(documentMode=True)
+        self.tabs.tabBar().setDrawBase(False)
         self.tabs.setAccessibleName("Regions and points")
         self.tabs.addTab(self.regions, "Regions")
         self.tabs.addTab(self.points, "Points")

@@ -99,7 +99,7 @@ def summary_text(distances_mm: list[float]) -> str:
     if not distances_mm:
         return ""
     mean = sum(distances_mm) / len(distances_mm)
-    return f"mean {mean:.1f} mm, largest {max(distances_mm):.1f} mm at this state"
+    return f"mean {mean:.1f} mm, largest {max(distances_mm):.1f} mm now"
 
 
 def _place_text(point_mm: tuple[float, float, float]) -> str:

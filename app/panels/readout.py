@@ -24,6 +24,7 @@ class Readout(QStatusBar):
         self.values.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
         self.device = label(role="dim")
         self.hint = label(role="warn")
+        self.hint.setContentsMargins(6, 0, 6, 0)
         self.addWidget(self.hint)
         self.addWidget(self.values, 1)
         self.addPermanentWidget(self.device)

@@ -16,6 +16,7 @@ from app.problems import message_of
 from engine.errors import InputError
 from engine.io.images import write_image
 from engine.progress import Progress
+from engine.roi import Box
 from tests.app.driving import CONTROL, LEFT, SHIFT, click_stage, draw_box, press, wait_idle, wait_pictures
 
 START, END = (6, 4, 6), (6, 14, 18)
@@ -73,6 +74,9 @@ def test_nothing_asks_for_more_than_a_small_screen(opened, qtbot, size):
         section.content.show()
     draw_box(opened, qtbot, START, END)
     run(opened, qtbot, "rso")
+    opened.store.propose_boxes(
+        {Box(2, 9, 3, 8, 1, 6): "two other searches would move it by 5.1 mm (body 1.2 mm); " * 3}
+    )
     opened.resize(*size)
     assert (opened.width(), opened.height()) == size
     for layout in ("compare", "orientations"):

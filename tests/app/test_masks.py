@@ -9,6 +9,7 @@ import pytest
 from PySide6.QtCore import QPoint, Qt
 
 import engine
+from app.autosave import unsaved_cases
 from engine.io.images import write_image
 from engine.roi import Box
 from engine.volume import NOT_IN_HU
@@ -238,3 +239,12 @@ def test_uses_cannot_be_changed_while_a_step_runs(opened, fake_engine, qtbot):
     assert opened.store.boxes[0].use == "optimise"
     qtbot.mouseClick(opened.run_panel.cancel_button, LEFT)
     wait_idle(opened, qtbot)
+
+
+def test_what_was_said_last_is_kept_when_the_window_closes(opened, qtbot):
+    draw_box(opened, qtbot, START, END)
+    opened.commands.use_box("excluded")
+    opened.close()
+    qtbot.waitUntil(lambda: not opened.isVisible(), timeout=10_000)
+    (folder,) = unsaved_cases()
+    assert engine.open_case(folder).guidance.excluded.any()

@@ -204,4 +204,4 @@ def test_drawing_and_marking_exclude_each_other(opened, qtbot):
 
 def test_summary():
     assert summary_text([]) == ""
-    assert summary_text([1.0, 4.0]) == "mean 2.5 mm, largest 4.0 mm at this state"
+    assert summary_text([1.0, 4.0]) == "mean 2.5 mm, largest 4.0 mm now"
