@@ -12,6 +12,8 @@ from PySide6.QtWidgets import QDialogButtonBox
 
 import engine
 from engine import cli
+from engine.geometry import transform_points
+from engine.guidance import Guidance
 from engine.io.images import write_image
 from engine.phantom.thorax import thorax_pair
 from engine.roi import Box
@@ -181,3 +183,55 @@ def test_a_box_outside_the_image_is_one_line(opened, qtbot):
     assert "\n" not in shown.args[0]
     assert "box" in shown.args[0]
     opened.problems.close()
+
+
+def test_what_the_user_says_reaches_the_engine(opened, qtbot):
+    """A pair, an excluded box and a fit, set in the window: the same bits as from the engine alone."""
+    store, commands = opened.store, opened.commands
+    commands.align()
+    wait(opened, qtbot)
+    aligned = store.case
+    center = tuple(aligned.fixed.geometry.center_xyz_mm())
+    store.add_pair(center, (center[0] + 12.0, *center[1:]))
+    store.add_box(BOX)
+    commands.use_box("excluded")
+    store.set_settings(replace(store.settings, iso_fit="smoother"))
+    commands.iso()
+    wait(opened, qtbot)
+
+    excluded = np.zeros(aligned.fixed.hu.shape, dtype=bool)
+    excluded[BOX.slices_zyx] = True
+    partner = transform_points(aligned.current.rigid, [(center[0] + 12.0, *center[1:])])
+    guided = aligned.guided(Guidance(np.array([center]), partner, excluded=excluded))
+    expected = engine.finish(engine.run_step(guided, engine.IsoSettings(iterations=2, fit="smoother")))
+    np.testing.assert_array_equal(store.case.current.displacement_vox, expected.displacement_vox)
+    assert store.case.current.steps[-1].notes == expected.steps[-1].notes
+    assert f"{excluded.sum()} voxels excluded" in opened.quality.notes.text()
+    assert opened.points.table.item(0, 1).text() == f"{store.case.pair_distances_mm()[0]:.1f} mm"
+
+
+def test_proposals_and_fits_of_one_of_them(opened, qtbot):
+    store, commands = opened.store, opened.commands
+    commands.align()
+    wait(opened, qtbot)
+    commands.propose_regions()
+    wait(opened, qtbot)
+    shape_zyx = store.case.fixed.geometry.shape_zyx
+    assert store.boxes
+    assert all(named.box.checked(shape_zyx) and "mm" in named.reason for named in store.boxes)
+
+    before = store.case
+    commands.compare_region_fits()
+    qtbot.waitUntil(lambda: opened.dialog is not None, timeout=60_000)
+    wait(opened, qtbot)
+    candidates = opened.dialog.comparison.candidates
+    assert [candidate.registration.steps[-1].settings["fit"] for candidate in candidates] == [
+        "closer",
+        "balanced",
+        "smoother",
+    ]
+    assert store.case is before
+    qtbot.mouseClick(opened.dialog.buttons["closer"], LEFT)
+    assert store.case.current is candidates[0].registration
+    wait(opened, qtbot)
+    np.testing.assert_array_equal(store.pictures.warped_hu, engine.warped_hu(store.case))
