@@ -307,7 +307,9 @@ class Commands(QObject):
         self._begin(title, start, keep, is_step=True)
 
     def _take_proposals(self, found: ErrorMap) -> None:
-        self.store.propose_boxes({row.box: f"about {row.score:.1f} mm: {row.reason}" for row in found.proposals})
+        self.store.propose_boxes(
+            {row.box: f"Probably about {row.score:.1f} mm off: {row.reason}" for row in found.proposals}
+        )
         if not found.proposals:
             self.told.emit("Nothing stands out: no region is proposed for this state.")
 

@@ -95,6 +95,8 @@ class CompareFitsDialog(QDialog):
             caption.setToolTip(tooltip)
             self._cells.addWidget(caption, number, 0)
         self._last = 3 + len(captions)
+        if any(candidate.registration.steps[-1].notes for candidate in self.comparison.candidates):
+            self._cells.addWidget(label("Notes", "dim"), self._last + 1, 0, Qt.AlignmentFlag.AlignTop)
         if self.comparison.box is not None:
             self._cells.addWidget(label("Certificate", "dim"), self._last, 0)
         for column, candidate in enumerate(self.comparison.candidates, start=1):
@@ -121,12 +123,14 @@ class CompareFitsDialog(QDialog):
             self._cells.addWidget(label(*figures.get(name, ("–", ""))), number, column)
         if step.certificate is not None:
             self._cells.addWidget(label(*verdict_of(step.certificate)), self._last, column)
+        if step.notes:
+            self._cells.addWidget(label("\n".join(step.notes), wrap=True), self._last + 1, column)
         button = self.buttons[candidate.fit] = QPushButton("Take this")
         button.setAccessibleName(f"Take {title}")
         button.setToolTip(f"Make the result of {title} the next state of the case; {_made_in(step)}")
         button.setAutoDefault(False)
         button.clicked.connect(partial(self._take, candidate))
-        self._cells.addWidget(button, self._last + 1, column)
+        self._cells.addWidget(button, self._last + 2, column)
 
     def _take(self, candidate: Candidate, _checked: bool = False) -> None:
         self.taken.emit(candidate)

@@ -175,3 +175,15 @@ def test_settings_of_the_fit_survive(opened):
     assert load_run_settings() == settings
     opened.store.set_settings(settings)
     assert opened.workflow.rso_fit.currentText() == "Smoother"
+
+
+def test_notes_of_a_fit_are_shown(opened, compared, qtbot):
+    first, *rest = compared.comparison.candidates
+    *before, last = first.registration.steps
+    noted = replace(first.registration, steps=(*before, replace(last, notes=("2 points: 5.0 → 1.2 mm off",))))
+    comparison = replace(compared.comparison, candidates=(replace(first, registration=noted), *rest))
+    dialog = CompareFitsDialog(opened.store, comparison, opened)
+    texts = [widget.text() for widget in dialog.findChildren(type(dialog.note))]
+    assert texts.count("2 points: 5.0 → 1.2 mm off") == 1
+    assert "Notes" in texts
+    dialog.close()

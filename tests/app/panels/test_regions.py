@@ -37,8 +37,8 @@ def test_proposals_become_boxes_with_their_reasons(opened, propose):
     assert store.selected == 0
     assert store.view.cursor_zyx == middle_of(FIRST)
     assert panel.reason.isVisible()
-    assert panel.reason.text() == "about 3.0 mm: reason 0"
-    assert panel.table.item(1, 0).toolTip() == "about 2.0 mm: reason 1"
+    assert panel.reason.text() == "Probably about 3.0 mm off: reason 0"
+    assert panel.table.item(1, 0).toolTip() == "Probably about 2.0 mm off: reason 1"
     assert len(store.case.states) == 1, "a proposal changes nothing"
 
 
