@@ -203,6 +203,7 @@ class MainWindow(QMainWindow):
         self.commands.unlike_training.connect(self.workflow.warn_of_model)
         self.worker.idle.connect(self._close_if_wanted)
         self.store.case_changed.connect(self._show_title)
+        self.store.case_changed.connect(self._count_pairs)
 
     def _fit_screen(self) -> None:
         available = QGuiApplication.primaryScreen().availableGeometry()
@@ -216,6 +217,11 @@ class MainWindow(QMainWindow):
         store = self.store
         name = store.folder.name if store.folder else "new case"
         self.setWindowTitle("Regard" if store.case is None else f"{name}{' *' if store.unsaved else ''} – Regard")
+
+    def _count_pairs(self) -> None:
+        case = self.store.case
+        count = 0 if case is None else len(case.guidance.fixed_points_mm)
+        self.tabs.setTabText(self.tabs.indexOf(self.points), f"Points ({count})" if count else "Points")
 
     def _ask_role(self, path: str) -> None:
         answers = {

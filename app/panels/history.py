@@ -58,4 +58,6 @@ def describe(state: Registration, number: int) -> str:
     step = state.steps[-1]
     name = step.name.upper() if step.name.startswith(("iso", "rso")) else step.name.capitalize()
     count = f", {step.iterations} it." if step.iterations > 1 else ""
-    return f"{name}{count} · {step.rmse_hu:.0f} HU · {step.seconds:.1f} s"
+    fit = step.settings.get("fit", "balanced")
+    chosen = "" if fit == "balanced" else f", {fit}"
+    return f"{name}{count}{chosen} · {step.rmse_hu:.0f} HU · {step.seconds:.1f} s"

@@ -130,6 +130,7 @@ def test_selecting_goes_there_and_delete_removes(opened, qtbot):
     add_pair(opened, qtbot, (9, 4, 5), (9, 4, 6))
     table = opened.points.table
     assert opened.tabs.currentWidget() is opened.points
+    assert opened.tabs.tabText(1) == "Points (2)"
     qtbot.mouseClick(table.viewport(), LEFT, pos=table.visualItemRect(table.item(0, 0)).center())
     assert opened.store.view.cursor_zyx == P
     assert opened.store.selected_pair == 0
@@ -139,6 +140,7 @@ def test_selecting_goes_there_and_delete_removes(opened, qtbot):
     opened.actions_table["delete_pair"].trigger()
     assert opened.store.case.guidance.is_empty
     assert not opened.actions_table["delete_pair"].isEnabled()
+    assert opened.tabs.tabText(1) == "Points"
     assert "Press P" in opened.points.summary.text()
 
 
