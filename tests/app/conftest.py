@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Generator, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType, SimpleNamespace
 from typing import Any
@@ -49,15 +48,6 @@ _ENDLESS = 1_000_000
 _STRENGTH = MappingProxyType({"closer": 2.0, "smoother": 0.5})
 
 
-@dataclass(frozen=True)
-class Proposal:
-    """What the engine proposes, by the same names."""
-
-    box: Box
-    score: float
-    reason: str
-
-
 def step(name: str, iterations: int = 1, box: Box | None = None) -> Step:
     certificate = Certificate(0.0, 0, 0.01, False, True) if box else None
     errors = {"box_rmse_hu_before": 90.0, "box_rmse_hu_after": 60.0} if box else {}
@@ -76,7 +66,7 @@ class FakeEngine:
         self.error: BaseException | None = None
         self.asked: list[Any] = []
         self.endless = False
-        self.proposals: tuple[Proposal, ...] = ()
+        self.proposals: tuple[SimpleNamespace, ...] = ()
         self.closed = 0
 
     def device_name(self, device: str = "auto") -> str:

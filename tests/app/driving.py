@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QDialogButtonBox, QFileDialog
+from PySide6.QtCore import QPoint, QPointF, Qt
+from PySide6.QtGui import QWheelEvent
+from PySide6.QtWidgets import QApplication, QDialogButtonBox, QFileDialog
 
+WHEEL_AT = QPointF(100, 80)
 LEFT = Qt.MouseButton.LeftButton
 CONTROL = Qt.KeyboardModifier.ControlModifier
 SHIFT = Qt.KeyboardModifier.ShiftModifier
@@ -61,3 +63,18 @@ def wait_pictures(window, qtbot):
 
 def wait_idle(window, qtbot):
     qtbot.waitUntil(lambda: not window.worker.busy, timeout=30_000)
+
+
+def turn_wheel(pane, notches, modifiers=Qt.KeyboardModifier.NoModifier, at=WHEEL_AT):
+    where = pane.mapToGlobal(at.toPoint())
+    event = QWheelEvent(
+        at,
+        QPointF(where),
+        QPoint(),
+        QPoint(0, 120 * notches),
+        Qt.MouseButton.NoButton,
+        modifiers,
+        Qt.ScrollPhase.NoScrollPhase,
+        False,
+    )
+    QApplication.sendEvent(pane, event)

@@ -9,8 +9,7 @@ from PySide6.QtCore import QPointF, Qt
 from app.dialogs.compare_fits import CompareFitsDialog
 from engine.errors import InputError
 from engine.roi import Box
-from tests.app.driving import CONTROL, LEFT, SHIFT, draw_box, press, wait_idle
-from tests.app.viewer.test_pane import turn_wheel
+from tests.app.driving import CONTROL, LEFT, SHIFT, draw_box, press, turn_wheel, wait_idle
 
 START, END = (6, 4, 6), (6, 14, 18)
 

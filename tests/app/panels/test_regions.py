@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 from PySide6.QtCore import Qt
 
@@ -7,7 +9,6 @@ from app.panels.parts import action_button
 from app.viewer.boxes import middle_of
 from engine.errors import InputError
 from engine.roi import Box
-from tests.app.conftest import Proposal
 from tests.app.driving import CONTROL, LEFT, draw_box, press, wait_idle
 
 START, END = (6, 4, 6), (6, 14, 18)
@@ -19,7 +20,9 @@ def propose(opened, fake_engine, qtbot):
     """Let the engine propose boxes, asked for by key."""
 
     def ask(*boxes):
-        fake_engine.proposals = tuple(Proposal(box, 3.0 - i, f"reason {i}") for i, box in enumerate(boxes))
+        fake_engine.proposals = tuple(
+            SimpleNamespace(box=box, score=3.0 - i, reason=f"reason {i}") for i, box in enumerate(boxes)
+        )
         press(opened, qtbot, Qt.Key.Key_P, CONTROL)
         wait_idle(opened, qtbot)
 

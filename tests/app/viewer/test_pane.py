@@ -5,17 +5,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from PySide6.QtCore import QPoint, QPointF, Qt
-from PySide6.QtGui import QWheelEvent
-from PySide6.QtWidgets import QApplication
 
 from app.viewer.grid import Grid
 from app.viewer.pane import Pane, image_of, screen_transform
 from app.viewer.slicing import resolve
 from app.viewer.view_state import Slot, ViewState
 from engine.geometry import Geometry
+from tests.app.driving import turn_wheel
 
 VIEW = ViewState(cursor_zyx=(5, 8, 11), overlays=frozenset())
-WHEEL_AT = QPointF(100, 80)
 
 
 @pytest.fixture
@@ -49,21 +47,6 @@ def drag(qtbot, pane, start, end, button=Qt.MouseButton.LeftButton, modifiers=Qt
     qtbot.mouseMove(pane, (start + end) / 2)
     qtbot.mouseMove(pane, end)
     qtbot.mouseRelease(pane, button, modifiers, end)
-
-
-def turn_wheel(pane, notches, modifiers=Qt.KeyboardModifier.NoModifier, at=WHEEL_AT):
-    where = pane.mapToGlobal(at.toPoint())
-    event = QWheelEvent(
-        at,
-        QPointF(where),
-        QPoint(),
-        QPoint(0, 120 * notches),
-        Qt.MouseButton.NoButton,
-        modifiers,
-        Qt.ScrollPhase.NoScrollPhase,
-        False,
-    )
-    QApplication.sendEvent(pane, event)
 
 
 def test_millimetres_are_square_on_the_screen(pane):
