@@ -7,9 +7,8 @@ from dataclasses import dataclass, field, fields, replace
 import numpy as np
 
 from engine.errors import InputError
+from engine.geometry import Triple
 from engine.shapes import MaskArray, PointArray
-
-Triple = tuple[float, float, float]
 
 
 def _no_points() -> PointArray:

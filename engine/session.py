@@ -279,16 +279,15 @@ def _domain_notes(case: Case, model: str, by: str = "network") -> tuple[str, ...
 
 def _guidance_notes(case: Case, changes: dict[str, Any], box: Box | None = None) -> tuple[str, ...]:
     """What of the guidance was followed, and how far the points are off before and after."""
+    from engine.metrics import target_registration_error
     from engine.optimize.guide import points_in
 
     guidance, notes = case.guidance, []
     used = points_in(box, guidance, case.fixed.geometry)
     if used.any():
         fixed_mm, moving_mm = guidance.fixed_points_mm[used], guidance.moving_points_mm[used]
-        before, after = (
-            float(np.linalg.norm(state.map_points(fixed_mm) - moving_mm, axis=1).mean())
-            for state in (case.current, replace(case.current, **changes))
-        )
+        states = (case.current, replace(case.current, **changes))
+        before, after = (target_registration_error(state.map_points(fixed_mm), moving_mm).mean for state in states)
         what = "1 point" if len(fixed_mm) == 1 else f"{len(fixed_mm)} points"
         notes.append(f"{what}: {before:.1f} → {after:.1f} mm off")
     region = slice(None) if box is None else box.slices_zyx

@@ -9,10 +9,9 @@ import numpy as np
 from app.viewer.planes import Plane
 from app.viewer.view_state import ImageName, Index
 from engine.case import Case
-from engine.geometry import Geometry, transform_points
+from engine.geometry import Geometry, Triple, transform_points
 from engine.shapes import PointArray
 
-Triple = tuple[float, float, float]
 _SEEN_WITHIN = 1.0
 _ON_SLICE = 0.5
 
