@@ -101,6 +101,11 @@ class Geometry:
         origin = self.center_xyz_mm() - np.asarray(self.direction) @ half_extent
         return Geometry((size[2], size[1], size[0]), spacing_xyz_mm, as_triple(origin), self.direction)
 
+    def coarsened(self, least_spacing_mm: float) -> Geometry:
+        """The grid itself along axes whose voxels are that large, such voxels along the others."""
+        x, y, z = (max(spacing_mm, least_spacing_mm) for spacing_mm in self.spacing_xyz_mm)
+        return self.resampled((x, y, z))
+
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON; `from_dict` reads them back."""
         return {

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from engine.geometry import Geometry
+from engine.geometry import Geometry, Triple
 from engine.preprocess import body_box, body_of
 from engine.roi import Box
 from engine.shapes import Matrix
@@ -139,23 +139,24 @@ def on_crop(
     crop: Box,
     reach_vox: Tensor,
     device: torch.device,
-    spacing_mm: float | None = None,
+    spacing_xyz_mm: Triple | None = None,
     multiple_of: int = 1,
     least: int = 1,
 ) -> PairGrid:
     """The fixed image inside a box, and that part of the moving image that can be needed.
 
-    Both at their own voxels, or at an isotropic working spacing in sizes that `Geometry.resampled` tells. `reach_vox`
-    (1, 3, d, h, w): the present displacement at the voxels of the box; the moving part covers where it leads and
-    `SPARE_MM` more.
+    Both at their own voxels, or the fixed one at a working spacing in sizes that `Geometry.resampled` tells, and the
+    moving one at voxels that are no smaller. `reach_vox` (1, 3, d, h, w): the present displacement at the voxels of the
+    box; the moving part covers where it leads and `SPARE_MM` more.
     """
     inner = fixed.geometry.cropped(crop)
     part = _reached(reach_vox, index_map(inner, moving.geometry, rigid), moving.geometry)
     pieces = _cut(fixed, crop), _cut(moving, part)
-    if spacing_mm is None:
+    if spacing_xyz_mm is None:
         return _pair(*pieces, rigid, inner, pieces[1].geometry, device)
-    geometry = inner.resampled((spacing_mm,) * 3, multiple_of, least)
-    return _pair(*pieces, rigid, geometry, pieces[1].geometry.resampled((spacing_mm,) * 3), device)
+    geometry = inner.resampled(spacing_xyz_mm, multiple_of, least)
+    moving_geometry = pieces[1].geometry.coarsened(min(spacing_xyz_mm))
+    return _pair(*pieces, rigid, geometry, moving_geometry, device)
 
 
 def _reached(reach_vox: Tensor, to_moving: Matrix, moving: Geometry) -> Box:

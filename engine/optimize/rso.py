@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from engine.errors import InputError
+from engine.geometry import Triple
 from engine.guidance import Guidance
 from engine.models import Model, find_model
 from engine.optimize.collar import COLLAR_VOX, collared, window, working_crop
@@ -37,7 +38,7 @@ from engine.volume import Volume, hu_from_normalized_rmse
 
 _NETWORK_LEAST = 48
 _LEVELS = ((2, 0.8), (1, 0.2))
-"""Voxel of each level, as a multiple of the image's smallest spacing, and its share of the iterations.
+"""Least voxel of each level, as a multiple of the image's smallest spacing, and its share of the iterations.
 
 Most of the way is as good at half the resolution, in an eighth of the time; many iterations at the finest follow
 streaks.
@@ -103,7 +104,7 @@ class _Crop:
         self.share = share_of(fixed, int(seen.sum()))
         self.box_mse = self.voxels.grid.mse(self.voxels.grid.warped(self.start), self.seen_in_box)
 
-    def on(self, spacing_mm: float | None = None, multiple_of: int = 1, least: int = 1) -> _Working:
+    def on(self, spacing_xyz_mm: Triple | None = None, multiple_of: int = 1, least: int = 1) -> _Working:
         """The same on a grid of another spacing, in sizes that a network takes."""
         around = self.crop.grown(_REACH_VOX, self.fixed.geometry.shape_zyx)
         start = self.registration
@@ -114,7 +115,7 @@ class _Crop:
             self.crop,
             self.start,
             self.device,
-            spacing_mm,
+            spacing_xyz_mm,
             multiple_of,
             least,
         )
@@ -256,7 +257,7 @@ def _crop_by_network(
 ) -> Job[tuple[Outcome, _Working]]:
     """At the spacing that the network knows."""
     network = case_network(settings.model, crop.registration.weights, crop.device)
-    working = crop.on(row.spacing_mm, row.size_multiple, _NETWORK_LEAST)
+    working = crop.on((row.spacing_mm,) * 3, row.size_multiple, _NETWORK_LEAST)
     change: Parametrization = NetworkChange(network, working.grid.warped(working.start), working.grid.fixed)
     problem = _crop_problem(crop, working, settings, settings.smoothness, 1, preview)
     outcome: Outcome = yield from descend(problem, change, settings.iterations)
@@ -266,14 +267,15 @@ def _crop_by_network(
 def _crop_by_field(crop: _Crop, settings: RegionalSettings, preview: bool) -> Job[tuple[Outcome, _Working]]:
     """Coarse to fine; what is kept is the best state of the finest level reached."""
     smoothness = settings.stiffness * _FIELD_SMOOTHNESS if settings.smoothness is None else settings.smoothness
-    finest_mm = min(crop.fixed.geometry.spacing_xyz_mm)
+    voxels = crop.voxels.grid.geometry
+    finest_mm = min(voxels.spacing_xyz_mm)
     found: tuple[Outcome, _Working] | None = None
     done = 0
     for factor, share in _LEVELS:
         count = settings.iterations - done if factor == 1 else round(share * settings.iterations)
         if count == 0:
             continue
-        working = crop.voxels if factor == 1 else crop.on(factor * finest_mm)
+        working = crop.voxels if factor == 1 else crop.on(voxels.coarsened(factor * finest_mm).spacing_xyz_mm)
         shape, carried = working.grid.geometry.shape_zyx, None
         if found is not None:
             carried = resized_displacement(found[0].residual, found[1].grid.geometry, working.grid.geometry)

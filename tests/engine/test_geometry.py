@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -35,6 +37,31 @@ def test_a_resampled_grid_keeps_center_and_extent(oblique: Geometry) -> None:
 
     np.testing.assert_allclose(coarse.center_xyz_mm(), oblique.center_xyz_mm(), atol=1e-10)
     assert coarse.size_xyz == (16, 12, 12), "29 · 1.3 / 2.6 = 14.5, 23 / 2 = 11.5, 17 / 2 = 8.5, up to multiples of 4"
+
+
+def test_a_resampled_grid_is_as_large_as_it_has_to_be(oblique: Geometry) -> None:
+    grid = oblique.resampled((2.0, 2.0, 2.0), multiple_of=8, least=24)
+
+    assert grid.shape_zyx == (24, 24, 24), "17 × 2.6, 23 × 1.9 and 29 × 1.3 mm are 23, 22 and 19 voxels of 2 mm"
+    np.testing.assert_allclose(grid.center_xyz_mm(), oblique.center_xyz_mm())
+
+
+def test_a_coarser_grid_keeps_the_axes_that_are_coarse_already(oblique: Geometry) -> None:
+    """Voxels of 1.3 × 1.9 × 2.6 mm."""
+    coarse = oblique.coarsened(2.0)
+
+    assert coarse.spacing_xyz_mm == (2.0, 2.0, 2.6)
+    assert coarse.shape_zyx == (17, 22, 19)
+    assert oblique.coarsened(1.0).is_close(oblique)
+
+
+def test_grids_are_close_where_no_voxel_is_off_by_a_tenth(oblique: Geometry) -> None:
+    x, y, z = oblique.origin_xyz_mm
+
+    assert oblique.is_close(replace(oblique, origin_xyz_mm=(x + 0.12, y, z)))
+    assert not oblique.is_close(replace(oblique, origin_xyz_mm=(x + 0.2, y, z)))
+    assert not oblique.is_close(replace(oblique, spacing_xyz_mm=(1.31, 1.9, 2.6)))
+    assert not oblique.is_close(oblique.resampled((1.3, 1.9, 2.0)))
 
 
 def test_plain_values_and_back(oblique: Geometry) -> None:
