@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from PySide6.QtCore import QElapsedTimer, QSettings
-from PySide6.QtWidgets import QApplication
+from PySide6.QtWidgets import QApplication, QWidget
 
 from app import autosave, settings, theme
 from app.main_window import MainWindow
@@ -39,25 +39,25 @@ class Photographer:
 
     def settle(self) -> None:
         """Wait until the worker is idle and everything is painted."""
-        timer = QElapsedTimer()
+        timer, quiet = QElapsedTimer(), QElapsedTimer()
         timer.start()
-        while self.window.worker.busy:
+        quiet.start()
+        while not quiet.hasExpired(400):
             self._application.processEvents()
+            if self.window.worker.busy:
+                quiet.restart()
             if timer.hasExpired(STEP_LIMIT_MS):
                 self._fail(TimeoutError("A step took too long."))
                 self.window.worker.cancel_all()
+                break
         if self._error is not None:
             self.window.worker.shut_down()
             raise SystemExit(f"{type(self._error).__name__}: {self._error}")
-        pause = QElapsedTimer()
-        pause.start()
-        while not pause.hasExpired(400):
-            self._application.processEvents()
 
-    def shoot(self, name: str) -> None:
-        """Write `name`.png."""
+    def shoot(self, name: str, widget: QWidget | None = None) -> None:
+        """Write `name`.png: the window, or a dialog of it."""
         self.settle()
-        self.window.grab().save(str(self._folder / f"{name}.png"))
+        (widget or self.window).grab().save(str(self._folder / f"{name}.png"))
         sys.stdout.write(f"{self._folder / name}.png\n")
 
     def _fail(self, error: BaseException) -> None:
@@ -105,6 +105,14 @@ def photograph(camera: Photographer) -> None:
     store.change_view(plane="coronal", cursor_zyx=middle)
     camera.shoot("general")
     store.set_settings(replace(store.settings, rso_iterations=RSO_ITERATIONS, rso_by="field"))
+    commands.propose_regions()
+    camera.shoot("proposals")
+    commands.compare_region_fits()
+    camera.settle()
+    camera.shoot("fits", window.dialog)
+    window.dialog.close()
+    store.set_boxes((NamedBox("Region 1", box),), 0)
+    store.change_view(cursor_zyx=middle)
     commands.rso()
     camera.shoot("region")
     store.change_view(layout="orientations", image="warped", overlays=frozenset({"invalid", "jacobian"}))

@@ -25,8 +25,10 @@ from engine.metrics import target_registration_error
 from engine.phantom.cone_beam import cone_beam
 from engine.phantom.thorax import PhantomPair, thorax_pair
 from engine.progress import finish
+from engine.registration import Registration
 from engine.runtime import Runtime
 from engine.session import AlignSettings, GeneralSettings, IsoSettings, run_step
+from engine.shapes import MaskArray
 from engine.volume import Volume
 
 RESULTS = Path(__file__).parent / "results"
@@ -117,6 +119,15 @@ def figures(pair: PhantomPair, model: str, runtime: Runtime) -> Record:
 def error_mm(pair: PhantomPair, case: Case) -> float:
     """Mean target registration error of the current state."""
     return target_registration_error(case.current.map_points(pair.fixed_points_mm), pair.moving_points_mm).mean
+
+
+def true_error_mm(pair: PhantomPair, registration: Registration, where: MaskArray, every_nth: int = 7) -> float:
+    """Mean distance of T(x) from the true place over every n-th voxel of a mask."""
+    index = np.argwhere(where)[::every_nth]
+    geometry = pair.fixed.geometry
+    true_mm = geometry.points((index + pair.displacement_vox[:, *index.T].T)[:, ::-1])
+    found_mm = registration.map_points(geometry.points(index[:, ::-1]))
+    return float(np.linalg.norm(found_mm - true_mm, axis=1).mean())
 
 
 def with_shares(record: Record) -> Record:

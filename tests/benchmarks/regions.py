@@ -26,7 +26,7 @@ from pathlib import Path
 
 import numpy as np
 from lung_pair import lung_files
-from phantoms import CT, RESULTS, SIZE_XYZ, PhantomCase, phantom_cases
+from phantoms import CT, RESULTS, SIZE_XYZ, PhantomCase, phantom_cases, true_error_mm
 
 from engine.case import Case
 from engine.cli.benchmark import Record, machine, markdown_table, write_csv
@@ -64,13 +64,9 @@ class Start:
         """Mean distance from the true displacement over the voxels of the body in the box."""
         if self.truth is None:
             return float("nan")
-        ranges = (np.arange(start, stop, 2) for start, stop in self.box.ranges_zyx)
-        index = np.stack(np.meshgrid(*ranges, indexing="ij"), axis=-1).reshape(-1, 3)
-        index = index[body_of(self.case.fixed)[tuple(index.T)]]
-        geometry = self.case.fixed.geometry
-        true_mm = geometry.points((index + self.truth.displacement_vox[:, *index.T].T)[:, ::-1])
-        found_mm = registration.map_points(geometry.points(index[:, ::-1]))
-        return float(np.linalg.norm(found_mm - true_mm, axis=1).mean())
+        inside = np.zeros(self.case.fixed.hu.shape, bool)
+        inside[self.box.slices_zyx] = True
+        return true_error_mm(self.truth, registration, inside & body_of(self.case.fixed))
 
 
 def main() -> None:

@@ -14,7 +14,7 @@ from datetime import date
 from pathlib import Path
 
 import numpy as np
-from phantoms import CT, RESULTS, SIZE_XYZ, error_mm, phantom_cases
+from phantoms import CT, RESULTS, SIZE_XYZ, error_mm, phantom_cases, true_error_mm
 
 from engine.case import Case
 from engine.cli.benchmark import Record, machine, markdown_table, write_csv
@@ -68,14 +68,10 @@ def _without_artefacts(pair: PhantomPair) -> PhantomPair:
 
 def _figures(pair: PhantomPair, case: Case) -> Record:
     """Mean errors in mm at landmarks and over the body, error in HU, roughness and folding."""
-    index = np.argwhere(body_of(case.fixed))[::_EVERY_NTH_VOXEL]
-    geometry = case.fixed.geometry
-    true_mm = geometry.points((index + pair.displacement_vox[:, *index.T].T)[:, ::-1])
-    found_mm = case.current.map_points(geometry.points(index[:, ::-1]))
     step = case.current.steps[-1]
     return {
         "landmarks_mm": error_mm(pair, case),
-        "body_mm": float(np.linalg.norm(found_mm - true_mm, axis=1).mean()),
+        "body_mm": true_error_mm(pair, case.current, body_of(case.fixed), _EVERY_NTH_VOXEL),
         "rmse_hu": step.rmse_hu,
         "roughness": step.roughness,
         "folding_percent": step.folding_percent,
