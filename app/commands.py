@@ -311,7 +311,7 @@ class Commands(QObject):
             {row.box: f"Probably about {row.score:.1f} mm off: {row.reason}" for row in found.proposals}
         )
         if not found.proposals:
-            self.told.emit("Nothing stands out: no region is proposed for this state.")
+            self.told.emit("No region to propose: both images show the patient nowhere at once.")
 
     def _compare_fits(self, comparison: Comparison, settings: Callable[[str], Any]) -> None:
         """Run the next fit, then those after it, each a task of its own: stopping one leaves the others."""

@@ -207,6 +207,8 @@ class Store(QObject):
 
     def change_box(self, number: int, **changes: object) -> None:
         """Another box at the same place in the list, selected; no longer an untouched proposal."""
+        if changes.get("box", self.boxes[number].box) != self.boxes[number].box:
+            changes["reason"] = ""
         changed = replace(self.boxes[number], untouched=False, **changes)
         self.set_boxes(tuple(changed if i == number else named for i, named in enumerate(self.boxes)), number)
 

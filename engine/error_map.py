@@ -25,6 +25,7 @@ from engine.errors import InputError
 from engine.geometry import Geometry
 from engine.models import SIZE_MULTIPLE
 from engine.models.convex import ConvexRegistration, cost_slopes, coupled_quadratic
+from engine.optimize.guide import compared
 from engine.optimize.iso import on_grid, working_spacing_mm
 from engine.optimize.pair_grid import PairGrid, at_spacing
 from engine.preprocess import body_of
@@ -144,7 +145,9 @@ def proposed_boxes(case: Case, runtime: Runtime | None = None, count: int = 3, s
     device = (runtime or Runtime()).torch_device()
     yield Progress("regions", 0, 3, note="comparing")
     spacing_mm = working_spacing_mm(case.fixed)
-    grid = at_spacing(case.fixed, case.moving, case.current.rigid, spacing_mm, device, SIZE_MULTIPLE)
+    grid = at_spacing(
+        compared(case.fixed, case.guidance), case.moving, case.current.rigid, spacing_mm, device, SIZE_MULTIPLE
+    )
     displacement = on_grid(case.current, grid.geometry, device)
     yield Progress("regions", 1, 3, note="searching again from here")
     with torch.no_grad():

@@ -107,6 +107,12 @@ def body_of(volume: Volume) -> MaskArray:
     return _BODIES[volume]
 
 
+def of_same_patient(volume: Volume, known: Volume) -> Volume:
+    """A volume that shows the same patient as a known one on the same grid: the body of that counts for it too."""
+    _BODIES[volume] = body_of(known)
+    return volume
+
+
 def with_boxes(mask: MaskArray | None, boxes: Sequence[Box], volume: Volume, least_hu: float) -> MaskArray | None:
     """A mask on the grid of a volume, and what has at least `least_hu` inside boxes; none where that is nothing."""
     if not boxes:

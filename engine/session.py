@@ -283,6 +283,8 @@ def _guidance_notes(case: Case, changes: dict[str, Any], box: Box | None = None)
     from engine.optimize.guide import points_in
 
     guidance, notes = case.guidance, []
+    if changes["displacement_vox"] is case.current.displacement_vox:
+        return () if guidance.is_empty else ("guidance not followed",)
     used = points_in(box, guidance, case.fixed.geometry)
     if used.any():
         fixed_mm, moving_mm = guidance.fixed_points_mm[used], guidance.moving_points_mm[used]
@@ -366,10 +368,11 @@ class Figures:
 def measured(case: Case, registration: Registration) -> Figures:
     """The figures of a registration."""
     from engine.metrics import field_figures, rmse_hu
+    from engine.optimize.guide import compared
     from engine.preprocess import body_of
 
     warped = warped_hu(case, registration)
-    seen = case.fixed.valid & (warped > PADDING_HU)
+    seen = compared(case.fixed, case.guidance).valid & (warped > PADDING_HU)
     field = field_figures(registration.displacement_vox, body_of(case.fixed))
     return Figures(rmse_hu(case.fixed.hu, warped, seen), field.folding_percent, field.min_jacobian, field.roughness)
 

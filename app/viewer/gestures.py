@@ -178,7 +178,8 @@ def tool_for(store: Store, state: PaneState, gesture: Gesture) -> Tool | None:
         return None
     if store.view.drawing_box and not store.running:
         return DrawTool(store, state, gesture)
-    if MarkTool.takes(store.view, state.slot.image) and not store.running:
+    is_old = store.pictures.stale and state.slot.image != "fixed"
+    if MarkTool.takes(store.view, state.slot.image) and not store.running and not is_old:
         return MarkTool(store, state, gesture)
     grasp = grasped(state, gesture)
     if grasp is not None and not store.running:

@@ -58,7 +58,7 @@ def _masks(arguments: argparse.Namespace, fixed: Geometry) -> tuple[MaskArray, s
         return None
     fixed_mask = read_mask("FIXED_MASK", arguments.masks[0], fixed)
     moving_labels, moving_geometry = named("MOVING_MASK", lambda: read_labels(arguments.masks[1]))
-    return fixed_mask, to_sitk_image((moving_labels > 0).astype(np.uint8), moving_geometry)
+    return fixed_mask, to_sitk_image((moving_labels != 0).astype(np.uint8), moving_geometry)
 
 
 def _figures(

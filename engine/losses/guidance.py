@@ -18,10 +18,13 @@ def point_distance(displacement_vox: Tensor, index_zyx: Tensor, wanted_vox: Tens
 
 
 def rigidity(displacement_vox: Tensor, mask: Tensor, spacing_mm: Tensor) -> Tensor:
-    """Mean of |FᵀF − I|² over a mask (1, 1, D, H, W), F = I + grad u in millimeters: zero for rotations and shifts.
+    """Weighted mean of |FᵀF − I|² (weights (1, 1, D, H, W)), F = I + grad u in mm: zero for rotations and shifts.
 
-    Forward differences; the last voxel of each axis takes no part.
+    Forward differences; the last voxel of each axis takes no part, and along an axis of one voxel nothing changes.
     """
+    for axis in range(2, 5):
+        if displacement_vox.shape[axis] == 1:
+            displacement_vox, mask = (torch.cat([part, part], dim=axis) for part in (displacement_vox, mask))
     here = displacement_vox[:, :, :-1, :-1, :-1] * spacing_mm
     ahead = (slice(1, None), slice(None, -1), slice(None, -1))
     columns = []

@@ -34,6 +34,7 @@ class Problem:
     `coarse_step`: roughness and folding are looked at on every n-th voxel, as fine as the residual can vary.
     `guiding`: from u to how much it goes against what the user knows, or none where nothing is known.
     `stiffness`: how much smoother than usual the result is to be; it divides the roughness budget.
+    `error_may_grow`: whether a state is kept whose squared error is above the start's, as guidance may ask for.
     `preview`: from a residual to what a window can show, or none.
     `errors_hu`: from the warped image and the squared error in the region to the errors of image and box that are told.
     """
@@ -51,6 +52,7 @@ class Problem:
     unfaded: Callable[[Tensor], Tensor] | None = None
     guiding: Callable[[Tensor], Tensor] | None = None
     stiffness: float = 1.0
+    error_may_grow: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +73,8 @@ class Outcome:
 def descend(problem: Problem, what: Parametrization, iterations: int, before: int = 0, of: int = 0) -> Job[Outcome]:
     """Adam on `what` for `iterations` steps; `before` of `of` steps of the stage are already done.
 
-    The best state is the one of lowest loss whose squared error is not above the start's; the start is one of them.
+    The best state is the one of lowest loss, the start among them, whose squared error is not above the start's unless
+    the problem allows it.
     """
     optimizer = Adam(what.parameters(), what.learning_rate)
     look, clock = _Look(problem), PreviewClock()
@@ -83,7 +86,7 @@ def descend(problem: Problem, what: Parametrization, iterations: int, before: in
         if iteration % _MASK_EVERY == 0:
             best = look.renewed(best, what.residual())
         state = look.at(what.residual())
-        if state.mse <= highest_mse and state.score < best.score:
+        if (problem.error_may_grow or state.mse <= highest_mse) and state.score < best.score:
             best = state.as_outcome(what)
         preview = problem.preview(state.residual.detach()) if problem.preview is not None and clock.due() else None
         command = yield _progress(problem, state, before + iteration, of or iterations, preview)

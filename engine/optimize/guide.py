@@ -13,6 +13,7 @@ from engine.geometry import Geometry, transform_points
 from engine.guidance import Guidance
 from engine.losses.guidance import point_distance, rigidity
 from engine.optimize.pair_grid import PairGrid
+from engine.preprocess import of_same_patient
 from engine.registration import Registration
 from engine.roi import Box
 from engine.shapes import MaskArray, Matrix, PointArray
@@ -29,7 +30,7 @@ def compared(fixed: Volume, guidance: Guidance) -> Volume:
     """The fixed image without what corresponds to nothing: that takes part in no loss and in no error."""
     if guidance.excluded is None:
         return fixed
-    return replace(fixed, valid=fixed.valid & ~guidance.excluded)
+    return of_same_patient(replace(fixed, valid=fixed.valid & ~guidance.excluded), fixed)
 
 
 def guiding(
@@ -57,9 +58,8 @@ def guiding(
 
 
 def points_in(box: Box | None, guidance: Guidance, fixed: Geometry) -> MaskArray:
-    """Which of the points (N,) lie in a box of the fixed image; all of them where there is no box."""
-    if box is None:
-        return np.ones(len(guidance.fixed_points_mm), dtype=bool)
+    """Which of the points (N,) lie in a box of the fixed image, or anywhere in it where there is no box."""
+    box = box or Box.whole(fixed.shape_zyx)
     index_zyx = fixed.indices(guidance.fixed_points_mm)[:, ::-1]
     low, high = np.array(box.ranges_zyx).T
     inside: MaskArray = np.all((index_zyx >= low - 0.5) & (index_zyx <= high - 0.5), axis=1)
@@ -71,9 +71,11 @@ def _as_points(index_xyz: PointArray, like: Tensor) -> Tensor:
 
 
 def _on(grid: PairGrid, mask: MaskArray | None, fixed: Geometry) -> Tensor | None:
-    """A mask of the fixed image on a working grid, or none where it does not reach it."""
+    """How much of each voxel of a working grid a mask of the fixed image fills, or none where it does not reach it.
+
+    Shares, not a mask: the cortex of a bone is thinner than a voxel.
+    """
     if mask is None or not mask.any():
         return None
     share = resampled(as_tensor(mask.astype(np.float32), grid.fixed.device), fixed, grid.geometry)
-    found = (share >= 0.5).to(grid.fixed.dtype)
-    return found if found.any() else None
+    return share if share.any() else None

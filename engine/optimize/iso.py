@@ -105,13 +105,19 @@ def _by_field(
         control = ControlGrid(grid.geometry.shape_zyx, _CONTROL_STRIDE, device, carried)
         outcome: Outcome = yield from descend(problem, control, count, before, settings.iterations)
         found, geometry = outcome.residual, grid.geometry
-        before, better = outcome.iterations, outcome.mse < begin.mse
+        before = outcome.iterations
+        better = outcome.mse < begin.mse or _follows_better(problem, begin.displacement_vox, outcome.residual)
         if outcome.stopped:
             break
     if found is None or geometry is None or not better:
         return Refined(start.displacement_vox, before, notes=_NOTHING_BETTER)
     displacement, folded = finished(found, geometry, start.fixed)
     return Refined(displacement, before, notes=fold_notes(folded))
+
+
+def _follows_better(problem: Problem, before: Tensor, after: Tensor) -> bool:
+    """Whether a displacement goes less against the guidance than the one before."""
+    return problem.guiding is not None and float(problem.guiding(after)) < float(problem.guiding(before))
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +152,7 @@ def _problem(
     whole_hu = told_rmse_hu(last_mse(start), share_of(fixed, held), begin.mse)
     box = None if settings.watched is None else grid.holding(settings.watched, fixed.geometry) * seen
     in_sight = box is not None and bool(box.any())
+    guidance = guiding(settings.guidance, grid, start)
     return Problem(
         "iso",
         grid,
@@ -159,8 +166,9 @@ def _problem(
             grid.rmse_hu(warped, box) if box is not None and in_sight else None,
         ),
         preview=whole_preview(grid, fixed, total) if preview else None,
-        guiding=guiding(settings.guidance, grid, start),
+        guiding=guidance,
         stiffness=settings.stiffness,
+        error_may_grow=guidance is not None,
     )
 
 

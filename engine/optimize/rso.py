@@ -28,6 +28,7 @@ from engine.optimize.guide import compared, guiding
 from engine.optimize.iso import last_mse, on_grid, share_of, told_rmse_hu, whole_preview, working_spacing_mm
 from engine.optimize.pair_grid import PairGrid, at_spacing, near_patient, on_crop
 from engine.optimize.parametrize import ControlGrid, NetworkChange, Parametrization
+from engine.preprocess import body_box
 from engine.progress import Job, Preview
 from engine.registration import Certificate, Registration
 from engine.roi import Box
@@ -100,7 +101,10 @@ class _Crop:
         seen = self.voxels.grid.mask(self.start)
         self.seen_in_box = seen * self.region
         if not self.seen_in_box.any():
-            raise InputError("The box holds no voxel that both scanners saw; draw it where the two images overlap.")
+            raise InputError(
+                "The box holds no voxel that both scanners saw; draw it where the two images overlap and "
+                "nothing is excluded."
+            )
         self.share = share_of(fixed, int(seen.sum()))
         self.box_mse = self.voxels.grid.mse(self.voxels.grid.warped(self.start), self.seen_in_box)
 
@@ -306,6 +310,9 @@ def _by_image(
         smoothness = settings.stiffness * _FIELD_SMOOTHNESS if smoothness is None else smoothness
     base = on_grid(start, grid.geometry, device)
     in_box, seen = grid.holding(settings.box, fixed.geometry), grid.mask(base)
+    before, held = grid.warped(base), int(np.count_nonzero(fixed.valid[body_box(fixed).slices_zyx]))
+    whole_hu = told_rmse_hu(last_mse(start), share_of(fixed, held), grid.mse(before, seen))
+    box_hu = told_rmse_hu(crop.box_mse, 1.0, grid.mse(before, seen * in_box))
     problem = Problem(
         settings.stage,
         grid,
@@ -314,7 +321,7 @@ def _by_image(
         in_box * near_patient(fixed, grid),
         settings.similarity,
         smoothness,
-        lambda warped, mse: (grid.rmse_hu(warped, seen), hu_from_normalized_rmse(mse)),
+        lambda warped, mse: (whole_hu(grid.mse(warped, seen)), box_hu(mse)),
         step,
         whole_preview(grid, fixed, lambda residual: base + residual) if preview else None,
         guiding=guiding(settings.guidance, grid, start, settings.box),
@@ -327,7 +334,8 @@ def _by_image(
     def corrected(share: Share) -> DisplacementArray:
         return as_array(crop.start + as_tensor(share, device) * faded)
 
-    return _Proposal(crop, corrected, outcome.iterations, (_elsewhere(crop, grid, outcome.residual),))
+    notes = () if (in_box * seen).any() else ("the box holds no voxel of the working grid; refine the box alone",)
+    return _Proposal(crop, corrected, outcome.iterations, (*notes, _elsewhere(crop, grid, outcome.residual)))
 
 
 def _elsewhere(crop: _Crop, grid: PairGrid, residual: Tensor) -> str:

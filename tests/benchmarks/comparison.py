@@ -162,11 +162,11 @@ def markdown(rows: list[Row]) -> str:
         "# Regard beside its peers\n",
         "`python tests/benchmarks/comparison.py` makes this file from peers.csv. Every method is a process of its own "
         "that reads two files and writes its transform; seconds from start to exit with its rigid stage, and of all "
-        "cores together, medians of the cases, of those only during which other programs took less than a tenth of the "
-        "machine; memory: the largest resident set of any case. Target error (TRE) in mm "
-        "at corresponding points: means over the cases of each case's mean and median, and the mean in percent of that "
-        "of `rigid only`, over the same cases. Folding in percent of the voxels of the body, "
-        "of the lungs in the real pair.\n",
+        "cores together, medians of the cases (of the seconds those only during which other programs took less than a "
+        "tenth of the machine; in parentheses where there was no such run); memory: the largest resident set of any "
+        "case. Target error (TRE) in mm at corresponding points: means over the cases of each case's mean and median, "
+        "and the mean in percent of that of `rigid only`, over the same cases. Folding in percent of the voxels of the "
+        "body, of the lungs in the real pair.\n",
     ]
     for set_name, place in groups:
         group = [row for row in rows if (row["set"], row["machine"]) == (set_name, place)]

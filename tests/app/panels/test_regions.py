@@ -76,7 +76,7 @@ def test_nothing_stands_out_is_an_answer(opened, propose):
     propose()
     assert opened.store.boxes == ()
     assert opened.store.selected is None
-    assert "Nothing stands out" in opened.message.text.text()
+    assert "No region to propose" in opened.message.text.text()
 
 
 def test_a_box_stays_selected_when_nothing_stands_out(opened, propose, qtbot):

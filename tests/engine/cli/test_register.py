@@ -11,6 +11,7 @@ import SimpleITK as sitk
 
 from engine.cli import main
 from engine.io.case_folder import open_case
+from engine.phantom.canvas import ORGANS
 
 SIZE = ["40", "36", "28"]
 SPACING = ["7.5", "8", "9"]
@@ -158,7 +159,7 @@ def test_guidance_from_files_is_followed_and_kept(phantom: Path, tmp_path: Path)
     """Everything may be given at once; the notes of the step tell what of it was used."""
     labels = sitk.ReadImage(str(phantom / "fixed_labels.nii.gz"))
     masks = [str(tmp_path / "bone.nii.gz"), str(tmp_path / "gone.mha")]
-    sitk.WriteImage(labels == 1, masks[0])
+    sitk.WriteImage(labels == ORGANS["ribs"], masks[0])
     gone = np.zeros(sitk.GetArrayViewFromImage(labels).shape, np.uint8)
     gone[8:12, 8:12, 10:14] = 1
     image = sitk.GetImageFromArray(gone)
@@ -166,7 +167,7 @@ def test_guidance_from_files_is_followed_and_kept(phantom: Path, tmp_path: Path)
     sitk.WriteImage(image, masks[1])
 
     guidance = [*points(phantom), "--rigid-mask", masks[0], "--exclude-mask", masks[1]]
-    steps = ["--model", "none", "--box", BOX, "--rso", "10", "--fit", "smoother", "--threads", "1"]
+    steps = ["--model", "none", "--box", BOX, "--rso", "40", "--fit", "smoother", "--threads", "1"]
     assert main(["register", *pair(phantom), "--out", str(tmp_path / "out"), *steps, *guidance]) == 0
 
     region = json.loads((tmp_path / "out" / "metrics.json").read_text())["stages"][-1]

@@ -55,3 +55,12 @@ def test_only_the_mask_counts() -> None:
 
     assert rigidity(displacement, mask, SPACING_ZYX_MM).item() == 0.0
     assert rigidity(displacement, 1.0 - mask, SPACING_ZYX_MM).item() > 0.1
+
+
+def test_a_single_slice_can_be_strained_too() -> None:
+    stretched = torch.zeros(1, 3, 1, 8, 9)
+    stretched[:, 2] = 0.5 * torch.arange(9.0)
+
+    found = rigidity(stretched, torch.ones(1, 1, 1, 8, 9), SPACING_ZYX_MM)
+
+    assert found.item() == pytest.approx((1.5**2 - 1) ** 2, rel=1e-4)

@@ -11,9 +11,11 @@ from scipy import ndimage
 
 from engine.guidance import Guidance
 from engine.metrics import rmse_hu
-from engine.optimize.guide import compared, points_in
+from engine.optimize.guide import compared, guiding, points_in
 from engine.optimize.iso import ImageSettings, iso
+from engine.optimize.pair_grid import at_spacing
 from engine.optimize.rso import RegionalSettings, rso
+from engine.preprocess import body_of
 from engine.progress import finish
 from engine.registration import Registration
 from engine.roi import Box
@@ -115,3 +117,44 @@ def test_points_count_in_their_box_only(oblique) -> None:
 
     assert points_in(Box(4, 10, 5, 6, 6, 7), guidance, oblique).tolist() == [True, True, False]
     assert points_in(None, guidance, oblique).all()
+
+
+def test_points_beyond_the_image_count_nowhere(oblique) -> None:
+    index = np.array([[-2.0, 5.0, 6.0], [4.0, 5.0, 6.0]])
+
+    assert points_in(None, Guidance(oblique.points(index), oblique.points(index)), oblique).tolist() == [False, True]
+
+
+def test_excluding_a_part_of_a_lung_leaves_the_patient_as_he_is(pair) -> None:
+    excluded = np.zeros(pair.fixed.geometry.shape_zyx, bool)
+    excluded[6:24, 8:26, 6:24] = True
+
+    without = compared(pair.fixed, Guidance(excluded=excluded))
+
+    np.testing.assert_array_equal(body_of(without), body_of(pair.fixed))
+
+
+def test_thin_bone_counts_for_as_much_of_a_voxel_as_it_fills(pair, start: Registration) -> None:
+    """One voxel of 3 mm in a working grid of 6 mm: no voxel is half full of it."""
+    shell = np.zeros(pair.fixed.geometry.shape_zyx, bool)
+    shell[:, 20] = True
+    grid = at_spacing(pair.fixed, pair.moving, start.rigid, 6.5, CPU)
+    bent = torch.zeros(1, 3, *grid.geometry.shape_zyx)
+    bent[:, 0] = torch.linspace(0, 4, grid.geometry.shape_zyx[2]) ** 2
+
+    penalty = guiding(Guidance(rigid=shell), grid, start)
+
+    assert penalty is not None
+    assert penalty(bent).item() > 1.0
+    assert penalty(torch.zeros_like(bent)).item() == 0.0
+
+
+def test_iso_follows_guidance_even_where_the_images_fit_worse(pair, start: Registration) -> None:
+    """After ISO a point 8 mm beside its partner: nothing that goes there has a lower error."""
+    fitted = replace(start, displacement_vox=_refined("iso", pair, start, Guidance()))
+    fixed_mm = pair.fixed.geometry.points([[23.0, 20.0, 16.0]])
+    guidance = Guidance(fixed_mm, fitted.map_points(fixed_mm) + np.array([8.0, 0.0, 0.0]))
+
+    followed = _refined("iso", pair, fitted, guidance)
+
+    assert _off_mm(fitted, followed, guidance) < 3.0
