@@ -22,6 +22,10 @@ _VARIANCE_FLOOR = 1e-5
 """Squared normalised units (about 6 HU): what counts as noise in a window of local correlation."""
 
 
+_UNLIKE_MIND = 0.1
+"""Tissue against other tissue."""
+
+
 def _shares(mask: Tensor, weight: Tensor) -> Tensor:
     """What each voxel contributes to a weighted mean; all zero where nothing counts."""
     counted = mask * weight
@@ -95,6 +99,18 @@ def mind(fixed: Tensor, mask: Tensor, weight: Tensor) -> Dissimilarity:
     whole = (box_sum(1.0 - mask, 2 * SELF_SIMILARITY_REACH + 1) < 0.5).to(mask.dtype)
     wanted, share = mind_ssc(fixed, whole), _shares(whole, weight)
     return lambda warped: (share * ((mind_ssc(warped, whole) - wanted) ** 2).mean(dim=1, keepdim=True)).sum()
+
+
+def unlike(name: str, fixed: Tensor, mask: Tensor, weight: Tensor) -> float:
+    """About what a moving image would score that has nothing to do with the fixed one.
+
+    Divided by it, every dissimilarity means the same beside one weight of the roughness.
+    """
+    if name != "mse":
+        return {"lncc": 1.0, "mind": _UNLIKE_MIND}[name]
+    share = _shares(mask, weight)
+    mean = (share * fixed).sum()
+    return max(2.0 * float((share * (fixed - mean) ** 2).sum()), _VARIANCE_FLOOR)
 
 
 SIMILARITY: dict[str, Similarity] = {"mse": mse, "lncc": lncc, "mind": mind}

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from engine.losses.regularity import fold_penalty, grad_l2
-from engine.losses.similarity import SIMILARITY, Dissimilarity
+from engine.losses.similarity import SIMILARITY, Dissimilarity, unlike
 from engine.optimize.adam import Adam
 from engine.optimize.pair_grid import PairGrid
 from engine.optimize.parametrize import Parametrization
@@ -35,6 +35,7 @@ class Problem:
     `guiding`: from u to how much it goes against what the user knows, or none where nothing is known.
     `stiffness`: how much smoother than usual the result is to be; it divides the roughness budget.
     `error_may_grow`: whether a state is kept whose squared error is above the start's, as guidance may ask for.
+    `relative`: whether the dissimilarity counts in shares of that of unlike images, so that one λ serves them all.
     `preview`: from a residual to what a window can show, or none.
     `errors_hu`: from the warped image and the squared error in the region to the errors of image and box that are told.
     """
@@ -53,6 +54,7 @@ class Problem:
     guiding: Callable[[Tensor], Tensor] | None = None
     stiffness: float = 1.0
     error_may_grow: bool = False
+    relative: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +145,12 @@ class _Look:
         problem = self._problem
         seen = problem.grid.mask(total.detach())
         self._mask = problem.region * seen
-        return SIMILARITY[problem.similarity](problem.grid.fixed, seen, problem.weight)
+        compared = problem.grid.fixed, seen, problem.weight
+        dissimilarity = SIMILARITY[problem.similarity](*compared)
+        if not problem.relative:
+            return dissimilarity
+        scale = unlike(problem.similarity, *compared)
+        return lambda warped: dissimilarity(warped) / scale
 
     def at(self, residual: Tensor) -> _State:
         problem = self._problem

@@ -253,6 +253,7 @@ def _crop_problem(
         working.unfaded,
         guiding(settings.guidance, grid, crop.registration, settings.box),
         settings.stiffness,
+        relative=settings.by == "field",
     )
 
 
@@ -326,6 +327,7 @@ def _by_image(
         whole_preview(grid, fixed, lambda residual: base + residual) if preview else None,
         guiding=guiding(settings.guidance, grid, start, settings.box),
         stiffness=settings.stiffness,
+        relative=settings.by == "field",
     )
     outcome: Outcome = yield from descend(problem, what, settings.iterations)
     change = resized_displacement(outcome.residual, grid.geometry, crop.voxels.grid.geometry)

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from engine.losses.similarity import SIMILARITY, lncc, mse
+from engine.losses.similarity import SIMILARITY, lncc, mse, unlike
 
 SHAPE = (7, 6, 9)
 VARIANCE_FLOOR = 1e-5
@@ -112,3 +112,15 @@ def test_nothing_to_compare_is_no_error(name: str) -> None:
 
     assert loss == 0.0
     assert not gradient.any()
+
+
+@pytest.mark.parametrize("name", sorted(SIMILARITY))
+def test_images_that_have_nothing_in_common_score_about_what_is_said(name: str) -> None:
+    """Noise smoothed to blobs, as tissue is, against other such noise; within a factor of two."""
+    shape = (24, 24, 24)
+    fixed, moving = (torch.nn.functional.avg_pool3d(_image(seed, shape=shape), 3, stride=1) for seed in (1, 2))
+    ones = torch.ones_like(fixed)
+
+    score = SIMILARITY[name](fixed, ones, ones)(moving).item()
+
+    assert 0.5 < score / unlike(name, fixed, ones, ones) < 2.0
