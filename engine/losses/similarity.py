@@ -102,15 +102,15 @@ def mind(fixed: Tensor, mask: Tensor, weight: Tensor) -> Dissimilarity:
 
 
 def unlike(name: str, fixed: Tensor, mask: Tensor, weight: Tensor) -> float:
-    """About what a moving image would score that has nothing to do with the fixed one.
+    """About what a moving image would score whose structure has nothing to do with that of the fixed one.
 
-    Divided by it, every dissimilarity means the same beside one weight of the roughness.
+    Divided by it, every dissimilarity means the same beside one weight of the roughness. Squared differences: twice the
+    mean variance within the windows of local correlation, since air and tissue lie apart whatever their structure.
     """
     if name != "mse":
         return {"lncc": 1.0, "mind": _UNLIKE_MIND}[name]
-    share = _shares(mask, weight)
-    mean = (share * fixed).sum()
-    return max(2.0 * float((share * (fixed - mean) ** 2).sum()), _VARIANCE_FLOOR)
+    windows = _FixedWindows(fixed, mask, weight, 2 * LNCC_RADIUS + 1)
+    return 2.0 * max(float((windows.share * windows.variance).sum()), _VARIANCE_FLOOR)
 
 
 SIMILARITY: dict[str, Similarity] = {"mse": mse, "lncc": lncc, "mind": mind}
