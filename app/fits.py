@@ -7,10 +7,11 @@ from dataclasses import dataclass, replace
 from engine.case import Case
 from engine.registration import Registration
 from engine.roi import Box
+from engine.session import FITS as _FITS
 from engine.shapes import HuArray
 
-FITS = ("closer", "balanced", "smoother")
-"""Rows of the engine's table, in the order in which they are shown."""
+FITS = tuple(_FITS)
+"""In the order in which they are shown."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

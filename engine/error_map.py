@@ -24,7 +24,7 @@ from engine.case import Case
 from engine.errors import InputError
 from engine.geometry import Geometry
 from engine.models import SIZE_MULTIPLE
-from engine.models.convex import ConvexRegistration, cost_slopes, coupled_quadratic
+from engine.models.convex import ConvexRegistration, cost_slopes, coupled_quadratic, seen_features
 from engine.optimize.guide import compared
 from engine.optimize.iso import on_grid, working_spacing_mm
 from engine.optimize.pair_grid import PairGrid, at_spacing
@@ -35,7 +35,7 @@ from engine.runtime import Runtime
 from engine.shapes import MaskArray
 from engine.spatial.jacobian import jacobian_determinant
 from engine.spatial.resample import as_array, as_tensor, index_map, mean_of_neighbors, resampled
-from engine.spatial.self_similarity import box_sum, mind_ssc
+from engine.spatial.self_similarity import box_sum
 
 Values = NDArray[np.float32]
 
@@ -175,7 +175,9 @@ def _signs(grid: PairGrid, displacement: Tensor, searches: Tensor, body: Tensor)
     counted = body * seen
     one_minus, flat = _local_correlation(grid.fixed, warped, seen)
     spacing_mm = grid.geometry.spacing_xyz_mm[0]
-    motion = coupled_quadratic(*cost_slopes(_features(warped, seen), _features(grid.fixed, grid.fixed_valid)))
+    pairs = (warped, seen), (grid.fixed, grid.fixed_valid)
+    cells = [seen_features(image * shown, shown) for image, shown in pairs]
+    motion = coupled_quadratic(*cost_slopes(*cells))
     tensors = {
         "motion": _length(_pooled(motion, counted)) * spacing_mm,
         "searches": _length(_pooled(searches, counted)) * spacing_mm,
@@ -188,11 +190,6 @@ def _signs(grid: PairGrid, displacement: Tensor, searches: Tensor, body: Tensor)
         _array(F.avg_pool3d(counted, _POOLED)),
         _array(_pooled(flat, counted)),
     )
-
-
-def _features(image: Tensor, seen: Tensor) -> Tensor:
-    """Descriptors and a last channel of what was seen, as `cost_slopes` takes them."""
-    return torch.cat([mind_ssc(image * seen) * seen, seen], dim=1)
 
 
 def _pooled(values: Tensor, counted: Tensor) -> Tensor:

@@ -59,7 +59,7 @@ class ConvexRegistration(nn.Module):
 
 
 def _registered(moving: Tensor, fixed: Tensor) -> Tensor:
-    cells_of_both = [_cells(_seen_features(image)) for image in (moving, fixed)]
+    cells_of_both = [_cells(seen_features(image, (image != 0.0).to(image.dtype))) for image in (moving, fixed)]
     displacement: Tensor | None = None
     for size, radius in LEVELS:
         displacement, moving_cells, fixed_cells = _at(displacement, *(cells[size] for cells in cells_of_both))
@@ -90,9 +90,8 @@ def _at(displacement: Tensor | None, moving_cells: Tensor, fixed_cells: Tensor) 
     return displacement, warp(moving_cells, displacement, padding="zeros"), fixed_cells
 
 
-def _seen_features(image: Tensor) -> Tensor:
+def seen_features(image: Tensor, seen: Tensor) -> Tensor:
     """Descriptors, zero where nothing was seen, and a last channel that is 1 where something was, (1, 13, D, H, W)."""
-    seen = (image != 0.0).to(image.dtype)
     return torch.cat([mind_ssc(image) * seen, seen], dim=1)
 
 

@@ -20,10 +20,10 @@ from engine.shapes import MaskArray, Matrix, PointArray
 from engine.spatial.resample import as_tensor, resampled
 from engine.volume import Volume
 
-POINT_WEIGHT = 0.05
+_POINT_WEIGHT = 0.05
 """Of the mean squared distance in mm²: points 4 mm off weigh as much as images that are wholly unlike."""
 
-RIGID_WEIGHT = 20.0
+_RIGID_WEIGHT = 20.0
 
 
 def compared(fixed: Volume, guidance: Guidance) -> Volume:
@@ -48,10 +48,10 @@ def guiding(
         index = _as_points(grid.geometry.indices(fixed_mm), grid.fixed)
         to_fixed: Matrix = np.linalg.inv(start.rigid).astype(np.float64)
         aim = _as_points(grid.geometry.indices(transform_points(to_fixed, moving_mm)), grid.fixed)
-        terms.append(lambda total: POINT_WEIGHT * point_distance(total, index, aim - index, spacing_mm))
+        terms.append(lambda total: _POINT_WEIGHT * point_distance(total, index, aim - index, spacing_mm))
     bone = _on(grid, guidance.rigid, start.fixed)
     if bone is not None:
-        terms.append(lambda total: RIGID_WEIGHT * rigidity(total, bone, spacing_mm))
+        terms.append(lambda total: _RIGID_WEIGHT * rigidity(total, bone, spacing_mm))
     if not terms:
         return None
     return lambda total: torch.stack([term(total) for term in terms]).sum()

@@ -101,7 +101,7 @@ def _by_field(
         else:
             carried = resized_displacement(found, geometry, grid.geometry)
         problem = _problem(fixed, start, begin, lambda whole: whole, settings, smoothness, preview)
-        problem = replace(problem, coarse_step=_CONTROL_STRIDE, relative=True)
+        problem = replace(problem, coarse_step=_CONTROL_STRIDE)
         control = ControlGrid(grid.geometry.shape_zyx, _CONTROL_STRIDE, device, carried)
         outcome: Outcome = yield from descend(problem, control, count, before, settings.iterations)
         found, geometry = outcome.residual, grid.geometry
@@ -148,8 +148,7 @@ def _problem(
     """To find what `total` turns into the best displacement."""
     grid, seen = begin.grid, begin.seen
     everywhere = torch.ones_like(grid.fixed)
-    held = int(np.count_nonzero(fixed.valid[body_box(fixed).slices_zyx]))
-    whole_hu = told_rmse_hu(last_mse(start), share_of(fixed, held), begin.mse)
+    whole_hu = whole_rmse_hu(fixed, start, valid_round_patient(fixed), begin.mse)
     box = None if settings.watched is None else grid.holding(settings.watched, fixed.geometry) * seen
     in_sight = box is not None and bool(box.any())
     guidance = guiding(settings.guidance, grid, start)
@@ -169,6 +168,7 @@ def _problem(
         guiding=guidance,
         stiffness=settings.stiffness,
         error_may_grow=guidance is not None,
+        relative=settings.by == "field",
     )
 
 
@@ -182,14 +182,15 @@ def told_rmse_hu(known_mse: float, share: float, start_mse: float) -> Callable[[
     return lambda mse: hu_from_normalized_rmse(rest + share * mse)
 
 
-def last_mse(start: Registration) -> float:
-    """Squared error (normalised) of the whole image after the last step, zero where there was none."""
-    return (start.steps[-1].rmse_hu / 2000.0) ** 2 if start.steps else 0.0
+def whole_rmse_hu(fixed: Volume, start: Registration, voxels: int, start_mse: float) -> Callable[[float], float]:
+    """`told_rmse_hu` of the whole image as the last step left it, for a part of that many of its valid voxels."""
+    last_mse = (start.steps[-1].rmse_hu / 2000.0) ** 2 if start.steps else 0.0
+    return told_rmse_hu(last_mse, voxels / max(1, int(np.count_nonzero(fixed.valid))), start_mse)
 
 
-def share_of(fixed: Volume, voxels: int) -> float:
-    """What share of the valid voxels of an image a number of them is."""
-    return voxels / max(1, int(np.count_nonzero(fixed.valid)))
+def valid_round_patient(fixed: Volume) -> int:
+    """Valid voxels of an image where a whole-image refinement works."""
+    return int(np.count_nonzero(fixed.valid[body_box(fixed).slices_zyx]))
 
 
 def working_spacing_mm(fixed: Volume) -> float:

@@ -25,10 +25,16 @@ from engine.optimize.commit import Share, certify, commit
 from engine.optimize.descent import Outcome, Problem, descend
 from engine.optimize.general import case_network, network_pair
 from engine.optimize.guide import compared, guiding
-from engine.optimize.iso import last_mse, on_grid, share_of, told_rmse_hu, whole_preview, working_spacing_mm
+from engine.optimize.iso import (
+    on_grid,
+    told_rmse_hu,
+    valid_round_patient,
+    whole_preview,
+    whole_rmse_hu,
+    working_spacing_mm,
+)
 from engine.optimize.pair_grid import PairGrid, at_spacing, near_patient, on_crop
 from engine.optimize.parametrize import ControlGrid, NetworkChange, Parametrization
-from engine.preprocess import body_box
 from engine.progress import Job, Preview
 from engine.registration import Certificate, Registration
 from engine.roi import Box
@@ -105,7 +111,7 @@ class _Crop:
                 "The box holds no voxel that both scanners saw; draw it where the two images overlap and "
                 "nothing is excluded."
             )
-        self.share = share_of(fixed, int(seen.sum()))
+        self.seen_voxels = int(seen.sum())
         self.box_mse = self.voxels.grid.mse(self.voxels.grid.warped(self.start), self.seen_in_box)
 
     def on(self, spacing_xyz_mm: Triple | None = None, multiple_of: int = 1, least: int = 1) -> _Working:
@@ -237,7 +243,7 @@ def _crop_problem(
     grid = working.grid
     seen = grid.mask(working.start)
     before = grid.warped(working.start)
-    whole_hu = told_rmse_hu(last_mse(crop.registration), crop.share, grid.mse(before, seen))
+    whole_hu = whole_rmse_hu(crop.fixed, crop.registration, crop.seen_voxels, grid.mse(before, seen))
     box_hu = told_rmse_hu(crop.box_mse, 1.0, grid.mse(before, seen * working.region))
     return Problem(
         settings.stage,
@@ -311,8 +317,8 @@ def _by_image(
         smoothness = settings.stiffness * _FIELD_SMOOTHNESS if smoothness is None else smoothness
     base = on_grid(start, grid.geometry, device)
     in_box, seen = grid.holding(settings.box, fixed.geometry), grid.mask(base)
-    before, held = grid.warped(base), int(np.count_nonzero(fixed.valid[body_box(fixed).slices_zyx]))
-    whole_hu = told_rmse_hu(last_mse(start), share_of(fixed, held), grid.mse(before, seen))
+    before = grid.warped(base)
+    whole_hu = whole_rmse_hu(fixed, start, valid_round_patient(fixed), grid.mse(before, seen))
     box_hu = told_rmse_hu(crop.box_mse, 1.0, grid.mse(before, seen * in_box))
     problem = Problem(
         settings.stage,

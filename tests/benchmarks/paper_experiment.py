@@ -17,12 +17,15 @@ from pathlib import Path
 
 import numpy as np
 from phantoms import RESULTS, SIZE_XYZ, phantom_cases, true_error_mm
+from regions import left_out_mm
 
 from engine.case import Case
 from engine.cli.benchmark import machine, markdown_table
 from engine.error_map import proposed_boxes
+from engine.guidance import Guidance
 from engine.io.atomic import whole_file
-from engine.metrics import rmse_hu
+from engine.metrics import rmse_hu, target_registration_error
+from engine.optimize.guide import points_in
 from engine.phantom.thorax import PhantomPair
 from engine.pictures import write_sheet
 from engine.preprocess import body_of
@@ -127,25 +130,25 @@ def _cells(way: Way, pair: PhantomPair, box: Box) -> list[str]:
     inside[box.slices_zyx] = True
     seen = inside & case.fixed.valid & (warped > PADDING_HU)
     certificate = step.certificate
-    left_out = next((note.split()[2] for note in step.notes if note.endswith("elsewhere left out")), "")
     return [
         f"{step.rmse_hu:.1f}",
         f"{rmse_hu(case.fixed.hu, warped, seen):.1f}",
         f"{true_error_mm(pair, case.current, inside & body_of(case.fixed)):.2f}",
         f"{_landmark_error_mm(case, pair, box):.2f}",
         "" if certificate is None else f"{certificate.max_change_outside_mm:.2f}",
-        left_out,
+        f"{left_out_mm(step.notes):.1f}",
         f"{step.folding_percent:.4f}",
         f"{way.seconds:.0f}",
     ]
 
 
 def _landmark_error_mm(case: Case, pair: PhantomPair, box: Box) -> float:
-    index_zyx = case.fixed.geometry.indices(pair.fixed_points_mm)[:, ::-1]
-    low, high = np.array(box.ranges_zyx).T
-    inside = np.all((index_zyx >= low) & (index_zyx < high), axis=1)
-    off = case.current.map_points(pair.fixed_points_mm[inside]) - pair.moving_points_mm[inside]
-    return float(np.linalg.norm(off, axis=1).mean()) if inside.any() else float("nan")
+    points = Guidance(pair.fixed_points_mm, pair.moving_points_mm)
+    inside = points_in(box, points, case.fixed.geometry)
+    if not inside.any():
+        return float("nan")
+    mapped_mm = case.current.map_points(pair.fixed_points_mm[inside])
+    return target_registration_error(mapped_mm, pair.moving_points_mm[inside]).mean
 
 
 def _draw(ways: list[Way], path: Path) -> None:

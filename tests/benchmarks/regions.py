@@ -152,7 +152,7 @@ def same_seconds(arguments: argparse.Namespace, runtime: Runtime) -> None:
                     "box_mm_before": start.error_mm(start.case.current),
                     "box_mm_after": start.error_mm(result),
                     "outside_mm": step.certificate.max_change_outside_mm,
-                    "left_out_mm": _left_out_mm(step.notes),
+                    "left_out_mm": left_out_mm(step.notes),
                     "new_folds": step.certificate.new_folds,
                     "folding_percent": step.folding_percent,
                     "certificate": "passed" if step.certificate.passed else "failed",
@@ -188,7 +188,8 @@ _SHOWN = {
 }
 
 
-def _left_out_mm(notes: tuple[str, ...]) -> float:
+def left_out_mm(notes: tuple[str, ...]) -> float:
+    """What a step of the paper's variant says that it would have changed elsewhere; zero for any other."""
     told = [note for note in notes if note.endswith("elsewhere left out")]
     return float(told[0].split()[2]) if told else 0.0
 
