@@ -329,10 +329,19 @@ class Commands(QObject):
             self.display.end_preview()
             self._compare_fits(comparison.with_candidate(candidate), settings)
 
-        self._begin(comparison.progress_title(), start, go_on, is_step=True)
+        def show_the_others() -> None:
+            if comparison.candidates:
+                self.compared.emit(comparison)
+
+        self._begin(comparison.progress_title(), start, go_on, is_step=True, after_failure=show_the_others)
 
     def _begin(
-        self, title: str, start: Callable[[], Job[Any]], keep: Callable[[Any], object], is_step: bool = False
+        self,
+        title: str,
+        start: Callable[[], Job[Any]],
+        keep: Callable[[Any], object],
+        is_step: bool = False,
+        after_failure: Callable[[], object] = lambda: None,
     ) -> None:
         if self.store.running:
             self.told.emit("Wait for the running step, or stop it first.")
@@ -342,7 +351,7 @@ class Commands(QObject):
         task.progressed.connect(self._take_reports)
         task.succeeded.connect(lambda result: self._finish("done", lambda: keep(result)))
         task.cancelled.connect(lambda: self._finish("cancelled", self.display.end_preview))
-        task.failed.connect(lambda error: self._finish("failed", lambda: self._report(error)))
+        task.failed.connect(lambda error: self._finish("failed", lambda: (self._report(error), after_failure())))
 
     def _take_reports(self, reports: list[Progress]) -> None:
         for progress in reports:

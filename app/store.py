@@ -67,12 +67,19 @@ class Run:
         if self._first is None:
             self._first = (time.monotonic(), progress.done)
         self.done, self.total, self.note = progress.done, progress.total, progress.note
+        if self.iterations and progress.done < self.iterations[-1]:
+            self._begin_again()
         if progress.rmse_hu is not None:
             self.iterations.append(progress.done)
             self.error_hu.append(progress.rmse_hu)
         if progress.box_rmse_hu is not None:
             self.box_iterations.append(progress.done)
             self.box_error_hu.append(progress.box_rmse_hu)
+
+    def _begin_again(self) -> None:
+        """The work started over, on another device."""
+        for curve in (self.iterations, self.error_hu, self.box_iterations, self.box_error_hu):
+            curve.clear()
 
     def seconds_left(self) -> float | None:
         """As long as the iterations so far suggest; `None` before the second."""

@@ -22,6 +22,7 @@ from torch import Tensor
 
 from engine.case import Case
 from engine.errors import InputError
+from engine.fallback import with_enough_memory
 from engine.geometry import Geometry
 from engine.models import SIZE_MULTIPLE
 from engine.models.convex import ConvexRegistration, cost_slopes, coupled_quadratic, seen_features
@@ -136,13 +137,18 @@ def proposed_boxes(case: Case, runtime: Runtime | None = None, count: int = 3, s
 
     Raises:
         InputError: no box can be of that size, or none is wanted.
-        DeviceError: the device is absent.
+        DeviceError: the device is absent, or the machine has no memory left.
     """
     if count < 1:
         raise InputError(f"Expected at least one region to propose, got {count}.")
     if not _LIMITS_MM[0] <= size_mm <= _LIMITS_MM[1]:
         raise InputError(f"Expected boxes of {_LIMITS_MM[0]:g} to {_LIMITS_MM[1]:g} mm, got {size_mm:g} mm.")
     device = (runtime or Runtime()).torch_device()
+    signs, _ = yield from with_enough_memory(device, lambda device: _looked_at(case, device))
+    return _error_map(signs, case.fixed.geometry, count, size_mm)
+
+
+def _looked_at(case: Case, device: torch.device) -> Job[_Signs]:
     yield Progress("regions", 0, 3, note="comparing")
     spacing_mm = working_spacing_mm(case.fixed)
     grid = at_spacing(
@@ -155,8 +161,7 @@ def proposed_boxes(case: Case, runtime: Runtime | None = None, count: int = 3, s
         yield Progress("regions", 2, 3, note="searching again from the alignment")
         independent = _search(grid, torch.zeros_like(displacement))
         searches = 0.5 * (residual + independent - displacement)
-        signs = _signs(grid, displacement, searches, _body(case, grid))
-    return _error_map(signs, case.fixed.geometry, count, size_mm)
+        return _signs(grid, displacement, searches, _body(case, grid))
 
 
 def _search(grid: PairGrid, start: Tensor) -> Tensor:

@@ -1,13 +1,14 @@
 """Long computations are generators of `Progress`; what they return is the result.
 
 A job ends early in two ways: `job.close()` cancels it and keeps nothing; `job.send(STOP)` asks it to
-return the best result it has so far.
+return the best result it has so far, soon: a few more reports may follow, and STOP may be sent again.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator
+from contextlib import closing
 from dataclasses import dataclass
 from enum import Enum
 from typing import TypeAlias, TypeVar
@@ -62,6 +63,18 @@ def finish(job: Job[T], on_progress: Callable[[Progress], object] | None = None)
             return result
         if on_progress is not None:
             on_progress(progress)
+
+
+def to_its_end(job: Job[T]) -> Job[T]:
+    """The same job, deaf to STOP: for what still has to follow it."""
+    with closing(job):
+        while True:
+            try:
+                progress = next(job)
+            except StopIteration as end:
+                result: T = end.value
+                return result
+            yield progress
 
 
 class PreviewClock:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Generator
-from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +13,8 @@ from weakref import ref
 import numpy as np
 
 from engine.case import Case
-from engine.errors import DeviceError, InputError
+from engine.errors import InputError
+from engine.fallback import with_enough_memory
 from engine.progress import Command, Job, Progress
 from engine.registration import Certificate, Registration, Step
 from engine.roi import Box
@@ -136,46 +136,14 @@ def run_step(
     runtime = runtime or Runtime()
     started = time.monotonic()
     device = runtime.torch_device()
-    result: _Result | None = None
-    with suppress(_GpuFullError):
-        result = yield from _with_enough_memory(case, settings, device, preview, watched)
-    if result is None:
-        result = yield from _on_the_cpu(case, settings, preview, watched)
+    result, on_the_cpu = yield from with_enough_memory(
+        device, lambda device: _job(case, settings, device, preview, watched)
+    )
+    if on_the_cpu:
+        result = replace(result, notes=(*result.notes, "on the CPU, since the GPU's memory was full"))
     seconds = time.monotonic() - started
     yield Progress(result.name, 1, 1, note="measuring")
     return _recorded(case, settings, result, seconds)
-
-
-class _GpuFullError(Exception):
-    """A GPU has none left."""
-
-
-def _with_enough_memory(
-    case: Case, settings: Settings, device: torch.device, preview: bool, watched: Box | None
-) -> Generator[Progress, Command | None, _Result]:
-    try:
-        return (yield from _job(case, settings, device, preview, watched))
-    except (RuntimeError, MemoryError) as error:
-        if not isinstance(error, MemoryError) and not any(sign in str(error) for sign in _SIGNS_OF_A_FULL_MEMORY):
-            raise
-        if device.type == "cuda":
-            raise _GpuFullError from error
-        raise DeviceError("The machine has no memory left; choose a smaller box, or close other programs.") from error
-
-
-_SIGNS_OF_A_FULL_MEMORY = ("out of memory", "can't allocate memory")
-
-
-def _on_the_cpu(
-    case: Case, settings: Settings, preview: bool, watched: Box | None
-) -> Generator[Progress, Command | None, _Result]:
-    """From the start again, when no traceback holds any more what fills the GPU."""
-    import torch
-
-    torch.cuda.empty_cache()
-    yield Progress("memory", 0, 0, note="the GPU's memory is full, going on on the CPU")
-    result = yield from _with_enough_memory(case, settings, torch.device("cpu"), preview, watched)
-    return replace(result, notes=(*result.notes, "on the CPU, since the GPU's memory was full"))
 
 
 def _job(

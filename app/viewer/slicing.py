@@ -196,12 +196,14 @@ def hu_at(pictures: Pictures, index_zyx: Index) -> dict[ImageName, float | None]
 
 
 def box_rmse_hu(pictures: Pictures, box: Box) -> float | None:
-    """Root mean square of the difference inside a box, over voxels that both images show."""
+    """Root mean square of the difference inside a box, over voxels that both images show and that are not excluded."""
     if pictures.warped_hu is None:
         return None
     part = box.slices_zyx
     warped = pictures.warped_hu[part]
     valid = pictures.fixed_valid[part] & (warped > PADDING_HU)
+    if pictures.excluded is not None:
+        valid &= ~pictures.excluded[part]
     if not valid.any():
         return None
     return float(np.sqrt(np.mean(np.square(warped - pictures.fixed_hu[part], dtype=np.float64), where=valid)))

@@ -35,7 +35,7 @@ from engine.optimize.iso import (
 )
 from engine.optimize.pair_grid import PairGrid, at_spacing, near_patient, on_crop
 from engine.optimize.parametrize import ControlGrid, NetworkChange, Parametrization
-from engine.progress import Job, Preview
+from engine.progress import Job, Preview, to_its_end
 from engine.registration import Certificate, Registration
 from engine.roi import Box
 from engine.shapes import DisplacementArray, Matrix
@@ -50,6 +50,9 @@ _LEVELS = ((2, 0.8), (1, 0.2))
 Most of the way is as good at half the resolution, in an eighth of the time; many iterations at the finest follow
 streaks.
 """
+
+_AFTER_STOP = 10
+"""Iterations at the voxels after STOP at a coarser level, whose state alone often fits worse there than the start."""
 
 _CONTROL_STRIDE = 3
 _FIELD_SMOOTHNESS = 5.0
@@ -276,14 +279,14 @@ def _crop_by_network(
 
 
 def _crop_by_field(crop: _Crop, settings: RegionalSettings, preview: bool) -> Job[tuple[Outcome, _Working]]:
-    """Coarse to fine; what is kept is the best state of the finest level reached."""
+    """Coarse to fine. STOP at a coarse level still ends with a few iterations at the voxels, where results count."""
     smoothness = settings.stiffness * _FIELD_SMOOTHNESS if settings.smoothness is None else settings.smoothness
     voxels = crop.voxels.grid.geometry
     finest_mm = min(voxels.spacing_xyz_mm)
     found: tuple[Outcome, _Working] | None = None
-    done = 0
+    done, last, stopped = 0, settings.iterations, False
     for factor, share in _LEVELS:
-        count = settings.iterations - done if factor == 1 else round(share * settings.iterations)
+        count = last - done if factor == 1 else round(share * last)
         if count == 0:
             continue
         working = crop.voxels if factor == 1 else crop.on(voxels.coarsened(factor * finest_mm).spacing_xyz_mm)
@@ -292,10 +295,11 @@ def _crop_by_field(crop: _Crop, settings: RegionalSettings, preview: bool) -> Jo
             carried = resized_displacement(found[0].residual, found[1].grid.geometry, working.grid.geometry)
         control = ControlGrid(shape, _CONTROL_STRIDE, crop.device, carried)
         problem = _crop_problem(crop, working, settings, smoothness, _CONTROL_STRIDE, preview)
-        outcome: Outcome = yield from descend(problem, control, count, done, settings.iterations)
+        job = descend(problem, control, count, done, last)
+        outcome: Outcome = yield from (to_its_end(job) if stopped else job)
         found, done = (outcome, working), outcome.iterations
         if outcome.stopped:
-            break
+            last, stopped = min(last, done + _AFTER_STOP), True
     assert found is not None
     return found
 

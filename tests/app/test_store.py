@@ -118,3 +118,12 @@ def test_run_collects_curves_and_guesses_the_time_left(monkeypatch):
     assert run.seconds_left() == pytest.approx(9.0)  # one iteration took 1 s of the fake clock, nine remain
     assert (run.iterations, run.error_hu) == ([1, 2], [100.0, 95.0])
     assert (run.box_iterations, run.box_error_hu) == ([1], [90.0])
+
+
+def test_work_that_begins_again_begins_its_curves_again():
+    run = Run("ISO", is_step=True)
+    for done, error in ((1, 100.0), (2, 90.0)):
+        run.take(Progress("iso", done, 9, rmse_hu=error, box_rmse_hu=error))
+    run.take(Progress("memory", 0, 0, note="going on on the CPU"))
+    run.take(Progress("iso", 1, 9, rmse_hu=100.0))
+    assert (run.iterations, run.error_hu, run.box_iterations) == ([1], [100.0], [])

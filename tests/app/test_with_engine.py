@@ -11,6 +11,7 @@ from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QDialogButtonBox
 
 import engine
+from app.dialogs.compare_fits import CompareFitsDialog
 from engine import cli
 from engine.geometry import transform_points
 from engine.guidance import Guidance
@@ -235,3 +236,19 @@ def test_proposals_and_fits_of_one_of_them(opened, qtbot):
     assert store.case.current is candidates[0].registration
     wait(opened, qtbot)
     np.testing.assert_array_equal(store.pictures.warped_hu, engine.warped_hu(store.case))
+
+
+def test_a_fit_that_fails_leaves_those_before_it(opened, qtbot, monkeypatch):
+    real = engine.run_step
+
+    def fails_when_smoother(case, settings, *rest, **named):
+        if settings.fit == "smoother":
+            raise engine.DeviceError("The machine has no memory left.")
+        return real(case, settings, *rest, **named)
+
+    monkeypatch.setattr(engine, "run_step", fails_when_smoother)
+    opened.store.set_settings(replace(opened.store.settings, iso_iterations=2))
+    opened.commands.compare_image_fits()
+    qtbot.waitUntil(lambda: isinstance(opened.dialog, CompareFitsDialog), timeout=60_000)
+    assert list(opened.dialog.buttons) == ["closer", "balanced"]
+    assert "no memory" in opened.problems.dialog.text()

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,11 +10,12 @@ import torch
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from engine import error_map
 from engine.case import Case
 from engine.error_map import ErrorMap, proposed_boxes
 from engine.errors import InputError
 from engine.geometry import Geometry
-from engine.progress import finish
+from engine.progress import Job, Progress, finish
 from engine.registration import Registration
 from engine.roi import Box
 from engine.runtime import Runtime
@@ -140,3 +142,21 @@ def test_no_claim_where_nothing_was_seen() -> None:
 def test_wishes_that_cannot_be_met(count: int, size_mm: float, expected: str) -> None:
     with pytest.raises(InputError, match=expected):
         found(case_of(textured_hu(), bump(8.0, 35.0)), count, size_mm)
+
+
+def test_a_gpu_without_memory_leaves_the_search_to_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = error_map._looked_at
+
+    def on_a_small_gpu(case: Case, device: torch.device) -> Job[Any]:
+        if device.type == "cuda":
+            raise RuntimeError("CUDA out of memory. Tried to allocate")
+        return (yield from real(case, device))
+
+    monkeypatch.setattr(error_map, "_looked_at", on_a_small_gpu)
+    monkeypatch.setattr(Runtime, "torch_device", lambda self: torch.device("cuda"))
+    reports: list[Progress] = []
+
+    result = finish(proposed_boxes(case_of(textured_hu(), bump(8.0, 35.0))), reports.append)
+
+    assert any("going on on the CPU" in report.note for report in reports)
+    assert holds(result.proposals[0].box, PLACE_ZYX)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from engine import progress
-from engine.progress import STOP, Job, PreviewClock, Progress, finish
+from engine.progress import STOP, Job, PreviewClock, Progress, finish, to_its_end
 
 
 def _counting(log: list[str]) -> Job[int]:
@@ -32,6 +32,19 @@ def test_finish_hands_errors_on() -> None:
 
     with pytest.raises(RuntimeError, match="out of memory"):
         finish(failing())
+
+
+def test_a_job_that_is_to_end_passes_stop_over_and_can_still_be_cancelled() -> None:
+    log: list[str] = []
+    deaf, cancelled = to_its_end(_counting(log)), to_its_end(_counting(log))
+    next(deaf)
+    next(cancelled)
+
+    assert deaf.send(STOP).done == 2
+    assert finish(deaf) == 3
+    cancelled.close()
+
+    assert log == ["cleaned up", "cleaned up"]
 
 
 def test_stop_ends_a_job_with_a_result_and_close_without() -> None:

@@ -73,6 +73,13 @@ def test_box_error_leaves_out_invalid_voxels(pictures):
     assert box_rmse_hu(replace(pictures, warped_hu=None), Box(0, 4, 0, 4, 0, 4)) is None
 
 
+def test_box_error_leaves_out_what_is_excluded(pictures):
+    warped, excluded = pictures.fixed_hu + 10, np.zeros(pictures.fixed_hu.shape, bool)
+    warped[1], excluded[1] = pictures.fixed_hu[1] + 500, True
+    shown = replace(pictures, warped_hu=warped, excluded=excluded)
+    assert box_rmse_hu(shown, Box(4, 20, 4, 20, 0, 4)) == pytest.approx(10, abs=1e-3)
+
+
 def test_outlines_follow_the_selection(pictures):
     boxes = (NamedBox("a", Box(0, 4, 0, 4, 4, 8)), NamedBox("b", Box(0, 4, 0, 4, 0, 2)))
     outlines = resolve(pictures, VIEW, Slot("axial", "fixed"), boxes, 1).outlines
