@@ -9,14 +9,28 @@ from typing import TYPE_CHECKING
 
 from app.store import Store
 from app.viewer.boxes import USES, Use
+from app.viewer.comparisons import COMPARISONS
 from app.viewer.overlays import OVERLAYS
+from app.viewer.overlays.displacement import QUANTITIES
 from app.viewer.planes import plane_of
-from app.viewer.view_state import DIFFERENCE_WINDOW, IMAGES, PLANES, WINDOWS, ImageName, PlaneName, WindowHu
+from app.viewer.view_state import (
+    DIFFERENCE_WINDOW,
+    IMAGES,
+    LAYOUTS,
+    PLANES,
+    WINDOWS,
+    ComparisonName,
+    ImageName,
+    LayoutName,
+    PlaneName,
+    Slot,
+    WindowHu,
+)
 
 if TYPE_CHECKING:
     from app.main_window import MainWindow
 
-Slot = Callable[["MainWindow"], object]
+Do = Callable[["MainWindow"], object]
 Test = Callable[[Store], bool]
 
 
@@ -65,21 +79,22 @@ _OF_USE: dict[Use, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One action. `checked` makes it a switch."""
+    """One action. `checked` makes it a switch; `held`: one that is off again when its key was held and let go."""
 
     name: str
     menu: str
     text: str
     key: str
     tooltip: str
-    slot: Slot
+    slot: Do
     enabled: Test = _always
     checked: Test | None = None
+    held: bool = False
 
 
 def _go_slices(window: MainWindow, steps: int) -> None:
-    store = window.store
-    plane = plane_of(store.pictures.geometry, store.view.plane if store.view.layout == "compare" else "axial")
+    store, view = window.store, window.store.view
+    plane = plane_of(store.pictures.geometry, view.plane if view.layout in ("compare", "single") else "axial")
     store.set_view(store.view.stepped(plane.normal, steps, plane.shape_zyx))
 
 
@@ -91,7 +106,7 @@ def _toggle_drawing(window: MainWindow) -> None:
 
 def _toggle_marking(window: MainWindow) -> None:
     view = window.store.view
-    unseen = view.layout == "orientations" and view.image not in ("fixed", "warped")
+    unseen = view.layout in ("orientations", "single") and view.image not in ("fixed", "warped")
     window.store.change_view(
         marking=not view.marking, started_mm=None, drawing_box=False, image="fixed" if unseen else view.image
     )
@@ -107,8 +122,16 @@ def _leave(window: MainWindow) -> None:
     window.store.change_view(drawing_box=False, marking=False, started_mm=None)
 
 
-def _toggle_blend(window: MainWindow) -> None:
-    window.store.change_view(blend=0.0 if window.store.view.blend > 0 else 0.5)
+def _change_quantity(window: MainWindow) -> None:
+    """The next quantity, with the displacement in colours."""
+    view, names = window.store.view, list(QUANTITIES)
+    following = names[(names.index(view.quantity) + 1) % len(names)]
+    window.store.change_view(quantity=following, overlays=view.overlays | {"magnitude"})
+
+
+def _enlarge(window: MainWindow) -> None:
+    view = window.store.view
+    window.store.set_view(view.enlarged(Slot(view.plane, view.image)))
 
 
 def _zoom(window: MainWindow, factor: float) -> None:
@@ -208,15 +231,27 @@ def _run_rows() -> list[Row]:
 
 
 def _view_rows() -> list[Row]:
-    compare = Row("compare", "View", "Four images", "1", "Fixed, moving, warped and difference in one orientation",
-                  lambda w: w.store.change_view(layout="compare"),
-                  checked=lambda s: s.view.layout == "compare")  # fmt: skip
-    orientations = Row("orientations", "View", "Three orientations", "2", "One image in axial, coronal and sagittal",
-                       lambda w: w.store.change_view(layout="orientations"),
-                       checked=lambda s: s.view.layout == "orientations")  # fmt: skip
+    layouts = [_layout_row(layout, str(key)) for key, layout in enumerate(LAYOUTS, start=1)]
+    pop_out = Row("pop_out", "View", "Images in a window of their own", "Ctrl+Shift+W",
+                  "A second window with the same cursor, for a second screen; F11 fills the screen",
+                  lambda w: w.pop_out(), _has_pictures)  # fmt: skip
     planes = [_plane_row(plane, key) for plane, key in zip(PLANES, "ACS", strict=True)]
     images = [_image_row(image, key) for image, key in zip(IMAGES, "FMWD", strict=True)]
-    return [compare, orientations, *planes, *images]
+    return [*layouts, pop_out, *planes, *images]
+
+
+_OF_LAYOUT: dict[LayoutName, str] = {
+    "compare": "Fixed, moving, warped and difference in one orientation",
+    "orientations": "One image in axial, coronal and sagittal",
+    "sheet": "All four images in all three orientations",
+    "single": "One image in one orientation; a double click on a pane does the same, and takes it back",
+}
+
+
+def _layout_row(layout: LayoutName, key: str) -> Row:
+    return Row(layout, "View", LAYOUTS[layout], key, _OF_LAYOUT[layout],
+               lambda w: w.store.set_view(w.store.view.arranged(layout)),
+               checked=lambda s: s.view.layout == layout)  # fmt: skip
 
 
 def _plane_row(plane: PlaneName, key: str) -> Row:
@@ -242,14 +277,50 @@ def _move_rows() -> list[Row]:
         Row("zoom_in", "Move", "Zoom in", "+", "Enlarge all panes (or Ctrl and wheel)", partial(_zoom, factor=1.25)),
         Row("zoom_out", "Move", "Zoom out", "-", "Shrink all panes", partial(_zoom, factor=0.8)),
         Row("fit", "Move", "Fit", "0", "Show the whole image", _fit),
+        Row("enlarge", "Move", "Enlarge", "Return", "One pane alone, or all of them again (or double-click it)",
+            _enlarge, _has_pictures),
     ]  # fmt: skip
 
 
 def _look_rows() -> list[Row]:
     windows = [_window_row(name, window_hu, f"Alt+{i}") for i, (name, window_hu) in enumerate(WINDOWS.items(), start=1)]
-    row = OVERLAYS["blend"]
-    blend = Row("blend", "Overlays", row.text, row.key, row.tooltip, _toggle_blend, checked=lambda s: s.view.blend > 0)
-    return [*windows, blend, *(_overlay_row(name) for name, overlay in OVERLAYS.items() if not overlay.always)]
+    return [*windows, *_comparison_rows(), *(_overlay_row(name) for name in OVERLAYS), *_color_rows()]
+
+
+def _comparison_rows() -> list[Row]:
+    flicker = Row("flicker", "Compare", "Before", "Z",
+                  "In place of the warped image the state chosen in the history, or the alignment alone; "
+                  "hold the key, or press it again and again", lambda w: _toggle(w, "flickering"), _has_pictures,
+                  lambda s: s.view.flickering, held=True)  # fmt: skip
+    return [*(_comparison_row(name) for name in COMPARISONS), flicker]
+
+
+def _comparison_row(name: ComparisonName) -> Row:
+    row = COMPARISONS[name]
+    return Row(name, "Compare", row.text, row.key, row.tooltip, lambda w: w.store.set_view(w.store.view.compared(name)),
+               checked=lambda s: s.view.comparison == name, held=True)  # fmt: skip
+
+
+def _color_rows() -> list[Row]:
+    return [
+        Row("signed_colors", "Overlays", "Difference in colours", "T",
+            "Orange where the fixed image is brighter, blue where the warped one is",
+            lambda w: _toggle(w, "signed_colors"), checked=lambda s: s.view.signed_colors),
+        Row("quantity", "Overlays", "Next quantity of the displacement", "Shift+G",
+            "Its length, its part to the left, to the back or to the head, or what changed since the state before",
+            _change_quantity),
+        Row("longer_arrows", "Overlays", "Longer arrows", "Shift+R",
+            "Arrows three times as long as the displacement, for small motion",
+            lambda w: w.store.change_view(arrow_scale=4.0 - w.store.view.arrow_scale),
+            checked=lambda s: s.view.arrow_scale > 1),
+        Row("next_fold", "Overlays", "Next folded place", "Ctrl+J",
+            "Put the cursor on the next place where the displacement folds, the largest first",
+            lambda w: w.store.go_to_next_fold(), lambda s: bool(s.folded)),
+    ]  # fmt: skip
+
+
+def _toggle(window: MainWindow, name: str) -> None:
+    window.store.change_view(**{name: not getattr(window.store.view, name)})
 
 
 def _window_row(name: str, window_hu: WindowHu, key: str) -> Row:
@@ -294,4 +365,4 @@ ROWS: tuple[Row, ...] = (
 LOCAL_MENU = "Move"
 """Its keys work where an image pane has the focus; elsewhere arrows move through lists and numbers."""
 
-MENUS = ("File", "Edit", "Run", "View", "Move", "HU window", "Overlays", "Help")
+MENUS = ("File", "Edit", "Run", "View", "Move", "HU window", "Compare", "Overlays", "Help")

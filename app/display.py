@@ -13,10 +13,11 @@ from app.store import Store
 from app.viewer.slicing import Pictures
 from app.worker import Task, Worker, job_of
 from engine.case import Case
+from engine.preprocess import body_of
 from engine.progress import Preview
 from engine.registration import Registration
-from engine.shapes import HuArray
-from engine.volume import PADDING_HU
+from engine.shapes import HuArray, MaskArray
+from engine.volume import PADDING_HU, Volume
 
 _REMEMBERED = 3
 
@@ -31,6 +32,7 @@ class Display(QObject):
         self._store, self._worker = store, worker
         self._warped: OrderedDict[int, tuple[Registration, HuArray]] = OrderedDict()
         self._aligned: tuple[Case, Registration, HuArray] | None = None
+        self._body: tuple[Volume, MaskArray] | None = None
         self._task: Task | None = None
         self._shown: Registration | None = None
         self._live: HuArray | None = None
@@ -50,6 +52,7 @@ class Display(QObject):
         before = store.pictures if store.pictures is not None and store.pictures.fixed_hu is case.fixed.hu else None
         if before is None:
             self._forget_all()
+            self._request_body(case.fixed)
         self._shown, self._live = registration, None
         moving, warped = self._known_moving(case), self._known_warped(registration)
         shown = Pictures(
@@ -61,6 +64,7 @@ class Display(QObject):
             registration.displacement_vox,
             case.guidance.rigid,
             case.guidance.excluded,
+            None if self._body is None else self._body[1],
         )
         if moving is None or warped is None:
             self._request(case, moving, warped)
@@ -119,6 +123,20 @@ class Display(QObject):
         task.failed.connect(self.failed)
         task.ended.connect(lambda: self._forget(task))
         self._task = task
+
+    def _request_body(self, fixed: Volume) -> None:
+        if self._body is not None and self._body[0] is fixed:
+            return
+        self._body = None
+        task = self._worker.submit(job_of(body_of, fixed))
+        task.succeeded.connect(lambda body: self._take_body(fixed, body))
+        task.failed.connect(self.failed)
+
+    def _take_body(self, fixed: Volume, body: MaskArray) -> None:
+        case, pictures = self._store.case, self._store.pictures
+        if case is not None and case.fixed is fixed and pictures is not None:
+            self._body = (fixed, body)
+            self._set(replace(pictures, body=body))
 
     def _take(self, case: Case, registration: Registration, moving: HuArray, warped: HuArray) -> None:
         self._aligned = (case, registration, moving)

@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from PySide6.QtCore import Qt, QTimer
-from PySide6.QtGui import QCloseEvent, QDragEnterEvent, QDropEvent, QGuiApplication
+from PySide6.QtGui import QCloseEvent, QDragEnterEvent, QDropEvent, QGuiApplication, QKeyEvent, QKeySequence
 from PySide6.QtWidgets import QApplication, QMainWindow, QMessageBox, QSplitter, QTabWidget, QVBoxLayout, QWidget
 
 import engine
@@ -20,6 +20,7 @@ from app.dialogs.keys import KeysDialog
 from app.dialogs.model_card import ModelCardDialog
 from app.dialogs.open_images import OpenDialog
 from app.fits import Comparison
+from app.folding import Folding
 from app.menus import Actions
 from app.panels.history import HistoryPanel
 from app.panels.parts import MessageBar
@@ -34,6 +35,7 @@ from app.problems import Problems
 from app.store import Store
 from app.viewer.boxes import Use
 from app.viewer.grid import Grid
+from app.viewer.pop_out import PopOut
 from app.worker import Worker
 
 _ABOUT = (
@@ -54,6 +56,7 @@ class MainWindow(QMainWindow):
         self.store.set_settings(settings.load_run_settings())
         self.worker = Worker(self)
         self.commands = Commands(self.store, self.worker, self)
+        self.folding = Folding(self.store, self.worker, self)
         self.problems = Problems(self)
         self.grid = Grid(self.store)
         self.actions_table = Actions(self)
@@ -93,6 +96,17 @@ class MainWindow(QMainWindow):
         self._hold(
             ask_file(self, "Choose a transform", "Transforms (*.h5 *.tfm *.txt);;All files (*)", self._take_transform)
         )
+
+    def pop_out(self) -> None:
+        """The images in a second window."""
+        window = PopOut(self.store, self)
+        window.grid.hovered.connect(self.readout.hover)
+        window.show()
+
+    def keyReleaseEvent(self, event: QKeyEvent) -> None:  # noqa: N802
+        if not event.isAutoRepeat():
+            self.actions_table.release(QKeySequence(event.key()).toString())
+        super().keyReleaseEvent(event)
 
     def show_keys(self) -> None:
         self._show_dialog(KeysDialog(self))
@@ -199,6 +213,7 @@ class MainWindow(QMainWindow):
         self.history.chosen.connect(self.commands.go_to)
         self.workflow.file_wanted.connect(self.ask_transform)
         self.grid.hovered.connect(self.readout.hover)
+        self.folding.failed.connect(self.problems.show)
         self.commands.models_known.connect(self.workflow.set_models)
         self.commands.unlike_training.connect(self.workflow.warn_of_model)
         self.worker.idle.connect(self._close_if_wanted)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import Qt
@@ -14,12 +16,17 @@ if TYPE_CHECKING:
     from app.main_window import MainWindow
 
 
+_HELD_S = 0.35
+"""A key that is down for longer was held, not pressed."""
+
+
 class Actions:
     """Actions by name, always enabled and checked as the store says."""
 
     def __init__(self, window: MainWindow) -> None:
         self._store = window.store
         self._actions: dict[str, QAction] = {}
+        self._pressed_s: dict[str, float] = {}
         menus = {name: window.menuBar().addMenu(f"&{name}") for name in MENUS}
         for row in ROWS:
             self._actions[row.name] = self._added(row, window, menus[row.menu])
@@ -31,6 +38,7 @@ class Actions:
             store.boxes_changed,
             store.pairs_changed,
             store.run_changed,
+            store.folded_changed,
         ):
             signal.connect(self.update)
         self.update()
@@ -46,16 +54,29 @@ class Actions:
             if row.checked is not None:
                 action.setChecked(row.checked(self._store))
 
+    def release(self, key: str) -> None:
+        """A key was let go: a switch that it held is off again."""
+        for row in ROWS:
+            if row.held and row.key == key and time.monotonic() - self._pressed_s.pop(row.name, math.inf) > _HELD_S:
+                self._actions[row.name].trigger()
+
     def _added(self, row: Row, window: MainWindow, menu: QMenu) -> QAction:
         action = QAction(row.text, window)
         action.setShortcut(QKeySequence(row.key))
         action.setToolTip(f"{row.tooltip} ({row.key})" if row.key else row.tooltip)
         action.setStatusTip(row.tooltip)
         action.setCheckable(row.checked is not None)
-        action.triggered.connect(lambda _checked=False: (row.slot(window), self.update()))
+        action.setAutoRepeat(not row.held)
+        action.triggered.connect(lambda _checked=False: self._do(row, window))
         if row.menu == LOCAL_MENU:
             action.setShortcutContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
             window.grid.addAction(action)
         menu.setToolTipsVisible(True)
         menu.addAction(action)
         return action
+
+    def _do(self, row: Row, window: MainWindow) -> None:
+        row.slot(window)
+        self.update()
+        if row.held and row.checked is not None and row.checked(self._store):
+            self._pressed_s[row.name] = time.monotonic()

@@ -6,6 +6,7 @@ import math
 import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QObject, Signal
 
@@ -21,6 +22,9 @@ from engine.progress import Progress
 from engine.roi import Box
 from engine.shapes import MaskArray
 from engine.volume import IN_HU, Volume
+
+if TYPE_CHECKING:
+    from engine.metrics import FoldedPlace
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +104,7 @@ class Store(QObject):
     guidance_changed = Signal()
     settings_changed = Signal()
     run_changed = Signal()
+    folded_changed = Signal()
     device_changed = Signal()
 
     def __init__(self, parent: QObject | None = None) -> None:
@@ -120,6 +125,7 @@ class Store(QObject):
         self._guided = self._guides()
         self.settings = RunSettings()
         self.run: Run | None = None
+        self.folded: tuple[FoldedPlace, ...] = ()
         self.device = "detected in a moment"
 
     @property
@@ -279,6 +285,16 @@ class Store(QObject):
         if settings != self.settings:
             self.settings = settings
             self.settings_changed.emit()
+
+    def set_folded(self, places: tuple[FoldedPlace, ...]) -> None:
+        """Where the current state folds, the largest place first."""
+        self.folded = places
+        self.folded_changed.emit()
+
+    def go_to_next_fold(self) -> None:
+        places = [place.index_zyx for place in self.folded]
+        here = self.view.cursor_zyx
+        self.change_view(cursor_zyx=places[(places.index(here) + 1) % len(places) if here in places else 0])
 
     def set_run(self, run: Run | None) -> None:
         self.run = run

@@ -31,6 +31,15 @@ class FieldFigures:
 
 
 @dataclass(frozen=True, slots=True)
+class FoldedPlace:
+    """Connected voxels whose determinant is zero or less: the worst of them, how many, and its determinant."""
+
+    index_zyx: tuple[int, int, int]
+    voxels: int
+    min_jacobian: float
+
+
+@dataclass(frozen=True, slots=True)
 class Distances:
     """Target registration error in mm over landmarks."""
 
@@ -59,6 +68,20 @@ def rmse_hu(fixed: HuArray, warped: HuArray, mask: MaskArray) -> float:
         total += float(np.dot(difference, difference))
         count += difference.size
     return math.sqrt(total / count) if count else math.nan
+
+
+def folded_places(displacement_vox: DisplacementArray, mask: MaskArray, most: int = 50) -> tuple[FoldedPlace, ...]:
+    """Where u folds inside a mask (Z, Y, X), the largest place first, at most so many."""
+    determinant = jacobian_determinant(displacement_vox)
+    folded = (determinant <= 0) & mask[:-1, :-1, :-1]
+    labels, _ = ndimage.label(folded, np.ones((3, 3, 3)))
+    places = []
+    for number, part in enumerate(ndimage.find_objects(labels), start=1):
+        values = np.where(labels[part] == number, determinant[part], np.inf)
+        worst = np.unravel_index(int(values.argmin()), values.shape)
+        z, y, x = (int(i) + edge.start for i, edge in zip(worst, part, strict=True))
+        places.append(FoldedPlace((z, y, x), int(np.isfinite(values).sum()), float(values.min())))
+    return tuple(sorted(places, key=lambda place: -place.voxels)[:most])
 
 
 def field_figures(displacement_vox: DisplacementArray, mask: MaskArray) -> FieldFigures:

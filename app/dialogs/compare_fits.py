@@ -151,7 +151,9 @@ class CompareFitsDialog(QDialog):
 
     def _seen_from(self, plane: PlaneName) -> ViewState:
         """The slice through the middle of the box, which fills half a pane; or the cursor's slice."""
-        view = replace(self._store.view, plane=plane, layout="compare", blend=0.0, drawing_box=False, marking=False)
+        view = replace(
+            self._store.view, plane=plane, layout="compare", comparison=None, drawing_box=False, marking=False
+        )
         box = self.comparison.box
         if box is None:
             return replace(view, zoom=1.0, pan_zyx_mm=(0.0, 0.0, 0.0))

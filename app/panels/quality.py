@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from PySide6.QtWidgets import QFormLayout, QLabel
+from typing import TYPE_CHECKING
+
+from PySide6.QtWidgets import QFormLayout, QLabel, QListWidget
 
 from app.panels.parts import Panel, label, set_role
 from app.store import Store
 from engine.registration import Certificate, Step
+
+if TYPE_CHECKING:
+    from engine.metrics import FoldedPlace
+
+_FOLDED_HEIGHT = 74
 
 FIGURES = {
     "rmse": (
@@ -39,8 +46,17 @@ class QualityPanel(Panel):
         self.verdict = label(wrap=True)
         self.details = label(role="dim", wrap=True)
         self.notes = label(role="dim", wrap=True)
+        self.folded = QListWidget(
+            toolTip="Where the displacement folds; click a place to go there (Ctrl+J: the next one)"
+        )
+        self.folded.setAccessibleName("Folded places")
+        self.folded.setMaximumHeight(_FOLDED_HEIGHT)
+        self.folded.currentRowChanged.connect(self._go_to_fold)
+        self.body.addWidget(self.folded)
         for widget in (self.verdict, self.details, self.notes):
             self.body.addWidget(widget)
+        store.folded_changed.connect(self.show_folded)
+        self.show_folded()
         store.case_changed.connect(self.show_case)
         self.show_case()
 
@@ -55,6 +71,20 @@ class QualityPanel(Panel):
             widget.hide()
         if step is not None:
             self._show_step(step)
+
+    def show_folded(self) -> None:
+        """List the folded places, if there are any."""
+        places = self._store.folded
+        self.folded.blockSignals(True)
+        self.folded.clear()
+        for place in places:
+            self.folded.addItem(folded_text(place))
+        self.folded.blockSignals(False)
+        self.folded.setVisible(bool(places))
+
+    def _go_to_fold(self, number: int) -> None:
+        if 0 <= number < len(self._store.folded):
+            self._store.change_view(cursor_zyx=self._store.folded[number].index_zyx)
 
     def _show_step(self, step: Step) -> None:
         for name, (text, role) in figures_of(step).items():
@@ -73,6 +103,13 @@ class QualityPanel(Panel):
         self.details.setText("\n".join(certificate_lines(certificate)))
         self.verdict.show()
         self.details.show()
+
+
+def folded_text(place: FoldedPlace) -> str:
+    """Where and how much."""
+    z, y, x = place.index_zyx
+    count = "1 voxel folds" if place.voxels == 1 else f"{place.voxels} voxels fold"
+    return f"{count} at {x}, {y}, {z}, J {place.min_jacobian:.2f}"
 
 
 def figures_of(step: Step) -> dict[str, tuple[str, str]]:

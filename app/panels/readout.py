@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 from PySide6.QtWidgets import QSizePolicy, QStatusBar
 
 from app.panels.parts import label
@@ -9,6 +10,7 @@ from app.store import Store
 from app.viewer.planes import letters
 from app.viewer.slicing import Pictures, hu_at
 from app.viewer.view_state import Index, ViewState
+from engine.shapes import DisplacementArray
 
 _NAMES = {"fixed": "fixed", "moving": "moving", "warped": "warped", "difference": "difference"}
 
@@ -70,7 +72,31 @@ def readout_text(pictures: Pictures, index_zyx: Index) -> str:
     place = "  ".join(f"{letters(axis)} {value:.1f}" for axis, value in zip(_AXES, point, strict=True))
     values = hu_at(pictures, index_zyx)
     hu = "   ".join(f"{name} {_number(values[name])}" for name in _NAMES)
-    return f"voxel {x}, {y}, {z}   |   {place} mm   |   {hu} HU"
+    moved = moved_text(pictures, index_zyx)
+    return "   |   ".join(filter(None, (f"voxel {x}, {y}, {z}", f"{place} mm", f"{hu} HU", moved)))
+
+
+def moved_text(pictures: Pictures, index_zyx: Index) -> str:
+    """The displacement in patient directions and the local change of volume."""
+    displacement = pictures.displacement_vox
+    if displacement is None:
+        return ""
+    z, y, x = index_zyx
+    spacing_xyz_mm = np.asarray(pictures.geometry.spacing_xyz_mm)
+    moved_mm = np.asarray(pictures.geometry.direction) @ (displacement[::-1, z, y, x] * spacing_xyz_mm)
+    towards = (np.copysign(axis, value) * np.abs(axis) for axis, value in zip(_AXES, moved_mm, strict=True))
+    parts = "  ".join(f"{letters(to)} {abs(value):.1f}" for to, value in zip(towards, moved_mm, strict=True))
+    volume = determinant_at(displacement, index_zyx)
+    return f"moved {np.linalg.norm(moved_mm):.1f} mm: {parts}   |   J {volume:.2f}"
+
+
+def determinant_at(displacement_vox: DisplacementArray, index_zyx: Index) -> float:
+    """Of the cell in front of a voxel; at the last faces of the grid of the cell before."""
+    from engine.spatial.jacobian import jacobian_determinant
+
+    starts = [min(i, n - 2) for i, n in zip(index_zyx, displacement_vox.shape[1:], strict=True)]
+    cell = tuple(slice(start, start + 2) for start in starts)
+    return float(jacobian_determinant(displacement_vox[(slice(None), *cell)])[0, 0, 0])
 
 
 def _number(value: float | None) -> str:

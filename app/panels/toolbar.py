@@ -1,17 +1,21 @@
-"""The bar above the images: layout, orientation, window, overlays, blend."""
+"""The bar above the images: layout, orientation, window, overlays, comparison."""
 
 from __future__ import annotations
 
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QComboBox, QFrame, QHBoxLayout, QSlider, QWidget
+from PySide6.QtWidgets import QComboBox, QFrame, QHBoxLayout, QMenu, QSlider, QToolButton, QWidget
 
 from app.menus import Actions
-from app.panels.parts import label, tool_button
+from app.panels.parts import tool_button
 from app.store import Store
+from app.viewer.comparisons import COMPARISONS
 from app.viewer.overlays import OVERLAYS
 from app.viewer.view_state import IMAGES, PLANES, WINDOWS
 
-_SHORT = {"compare": "2 × 2", "orientations": "3 planes", "draw_box": "Box", "magnitude": "Field", "invalid": "Outside"}
+_LAYOUTS = {"compare": "2 × 2", "orientations": "3", "sheet": "3 × 4", "single": "1"}
+
+
+_COMBO_LETTERS = 8
 
 
 class ViewBar(QWidget):
@@ -23,28 +27,47 @@ class ViewBar(QWidget):
         layout = QHBoxLayout(self)
         layout.setContentsMargins(6, 3, 6, 3)
         layout.setSpacing(3)
-        for name, text in _SHORT.items():
+        for name, text in {**_LAYOUTS, "draw_box": "Box"}.items():
             actions[name].setIconText(text)
-        self.planes = [tool_button(actions[plane]) for plane in PLANES]
-        for name in ("compare", "orientations"):
+        self.plane = QComboBox(toolTip="Orientation of the slices")
+        self.plane.setAccessibleName("Orientation")
+        for plane in PLANES:
+            self.plane.addItem(plane.capitalize(), plane)
+            self.plane.setItemData(self.plane.count() - 1, actions[plane].toolTip(), Qt.ItemDataRole.ToolTipRole)
+        self.plane.activated.connect(lambda _index: store.change_view(plane=self.plane.currentData()))
+        for name in _LAYOUTS:
             layout.addWidget(tool_button(actions[name]))
         layout.addWidget(_gap())
-        for button in self.planes:
-            layout.addWidget(button)
-        self.image = QComboBox(toolTip="The image in the three orientations")
+        layout.addWidget(self.plane)
+        self.image = QComboBox(toolTip="The image of layouts that show one")
+        self.image.setAccessibleName("Image")
         for image, text in IMAGES.items():
             self.image.addItem(text.split(",")[0], image)
         self.image.activated.connect(lambda _index: store.change_view(image=self.image.currentData()))
         self.window = QComboBox(toolTip="Window of the images in HU; drag with the right button to change it")
+        self.window.setAccessibleName("Window of the images")
         self.window.setPlaceholderText("Own window")
+        self.window.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        self.window.setMinimumContentsLength(_COMBO_LETTERS)
         for text, (low, high) in WINDOWS.items():
             self.window.addItem(text, actions[f"window_{text}"])
             self.window.setItemData(self.window.count() - 1, f"{low} to {high} HU", Qt.ItemDataRole.ToolTipRole)
         self.window.activated.connect(lambda _index: self.window.currentData().trigger())
-        self.blend = QSlider(
-            Qt.Orientation.Horizontal, minimum=0, maximum=100, toolTip="Fade the fixed image into the warped one (X)"
+        self.comparison = QComboBox(toolTip="Fixed and moving or warped image in one picture; each way has a key, too")
+        self.comparison.setAccessibleName("Comparison with the fixed image")
+        self.comparison.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        self.comparison.setMinimumContentsLength(_COMBO_LETTERS)
+        self.comparison.addItem("Alone", None)
+        for name, comparison in COMPARISONS.items():
+            self.comparison.addItem(comparison.text, name)
+            self.comparison.setItemData(
+                self.comparison.count() - 1, f"{comparison.tooltip} ({comparison.key})", Qt.ItemDataRole.ToolTipRole
+            )
+        self.comparison.activated.connect(
+            lambda _index: store.change_view(comparison=self.comparison.currentData(), pointer_zyx=None)
         )
-        self.blend.setAccessibleName("Blend of fixed and warped")
+        self.blend = QSlider(Qt.Orientation.Horizontal, minimum=0, maximum=100, toolTip="Share of the fixed image")
+        self.blend.setAccessibleName("Share of the fixed image in the blend")
         self.blend.setMinimumWidth(50)
         self.blend.setMaximumWidth(140)
         self.blend.valueChanged.connect(lambda value: store.change_view(blend=value / 100))
@@ -53,22 +76,35 @@ class ViewBar(QWidget):
         layout.addWidget(tool_button(actions["draw_box"]))
         layout.addWidget(self.window)
         layout.addWidget(_gap())
-        for name, overlay in OVERLAYS.items():
-            if overlay.in_bar and not overlay.always:
-                layout.addWidget(tool_button(actions[name]))
+        layout.addWidget(self._overlays_button(actions))
         layout.addWidget(_gap())
-        layout.addWidget(label("Blend", "dim"))
+        layout.addWidget(self.comparison)
         layout.addWidget(self.blend, 1)
         layout.addStretch(1)
         store.view_changed.connect(self.show_view)
         self.show_view()
 
+    def _overlays_button(self, actions: Actions) -> QToolButton:
+        button = QToolButton(text="Overlays", toolTip="What is drawn over the images; each has a key, too")
+        button.setAccessibleName("Overlays")
+        button.setAutoRaise(True)
+        button.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
+        menu = QMenu(button)
+        menu.setToolTipsVisible(True)
+        menu.addActions([actions[name] for name in OVERLAYS])
+        menu.addSeparator()
+        menu.addActions([actions[name] for name in ("quantity", "longer_arrows", "signed_colors")])
+        button.setMenu(menu)
+        return button
+
     def show_view(self) -> None:
         """Show the view of the store."""
         view = self._store.view
-        for button in self.planes:
-            button.setVisible(view.layout == "compare")
-        self.image.setVisible(view.layout == "orientations")
+        self.plane.setVisible(view.layout in ("compare", "single"))
+        self.plane.setCurrentIndex(self.plane.findData(view.plane))
+        self.image.setVisible(view.layout in ("orientations", "single"))
+        self.comparison.setCurrentIndex(self.comparison.findData(view.comparison))
+        self.blend.setVisible(view.comparison == "blend")
         self.image.setCurrentIndex(self.image.findData(view.image))
         presets = list(WINDOWS.values())
         self.window.setCurrentIndex(presets.index(view.window_hu) if view.window_hu in presets else -1)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from PySide6.QtCore import QPointF, QRectF, Qt
-from PySide6.QtGui import QColor, QPainter, QPen, QTransform
+from PySide6.QtGui import QColor, QLinearGradient, QPainter, QPen, QTransform
 
 from app.viewer.boxes import EXCLUDED_RGB, HANDLES, RIGID_RGB, Outline, Use
 from app.viewer.marks import Mark
-from app.viewer.slicing import PaneState
+from app.viewer.slicing import ColorBar, PaneState
 
 CURSOR_COLOR = QColor(75, 150, 170)
 SELECTED_COLOR = QColor(255, 176, 0)
@@ -26,6 +26,15 @@ _HANDLE_PIXELS = 7
 _CURSOR_GAP = 9
 _MARK_PIXELS = 5.0
 
+_BAR_WIDTH, _BAR_HEIGHT = 120, 7
+_WIDE, _HIGH = 330, 210
+"""Smaller panes leave out the window and the colour bars."""
+
+_SCALE_SHARE = 0.25
+"""Of the width of a pane: the longest scale bar."""
+
+_SCALES_MM = (1, 2, 5, 10, 20, 50, 100, 200)
+
 _ALIGN = Qt.AlignmentFlag
 
 
@@ -34,17 +43,22 @@ def paint_annotations(painter: QPainter, rect: QRectF, state: PaneState, transfo
     painter.setRenderHint(QPainter.RenderHint.Antialiasing, False)
     if state.layers:
         _paint_cursor(painter, rect, transform.map(QPointF(*state.cursor_mm)))
+        _paint_guides(painter, rect, state, transform)
         for shape in state.outlines:
             _paint_outline(painter, shape, transform)
         for mark in state.marks:
             _paint_mark(painter, mark, transform.map(QPointF(*mark.place_mm)))
         _paint_edges(painter, rect, state)
+        _paint_scale(painter, rect, abs(transform.m11()))
+        for number, bar in enumerate(state.bars if rect.height() >= _HIGH else ()):
+            _paint_bar(painter, rect, bar, number)
     _write(painter, rect, _ALIGN.AlignLeft | _ALIGN.AlignTop, state.title, bold=True)
     if state.hint:
         _write_hint(painter, rect, state.hint)
         return
     _write(painter, rect, _ALIGN.AlignLeft | _ALIGN.AlignBottom, state.place_text, _DIM_TEXT_COLOR)
-    _write(painter, rect, _ALIGN.AlignRight | _ALIGN.AlignBottom, state.window_text, _DIM_TEXT_COLOR)
+    if rect.width() >= _WIDE:
+        _write(painter, rect, _ALIGN.AlignRight | _ALIGN.AlignBottom, state.window_text, _DIM_TEXT_COLOR)
     _write(painter, rect, _ALIGN.AlignRight | _ALIGN.AlignTop, state.prompt, SELECTED_COLOR)
 
 
@@ -56,6 +70,54 @@ def _paint_cursor(painter: QPainter, rect: QRectF, at: QPointF) -> None:
     painter.fillRect(x + _CURSOR_GAP, y, width - x, 1, CURSOR_COLOR)
     painter.fillRect(x, 0, 1, y - _CURSOR_GAP, CURSOR_COLOR)
     painter.fillRect(x, y + _CURSOR_GAP, 1, height - y, CURSOR_COLOR)
+
+
+def _paint_guides(painter: QPainter, rect: QRectF, state: PaneState, transform: QTransform) -> None:
+    """Where two images meet."""
+    painter.setBrush(Qt.BrushStyle.NoBrush)
+    if state.split_mm is not None:
+        x = round(transform.map(QPointF(state.split_mm, 0)).x())
+        painter.fillRect(x, 0, 1, round(rect.height()), SELECTED_COLOR)
+    if state.glass_mm is not None:
+        across, down, radius = state.glass_mm
+        painter.setPen(QPen(SELECTED_COLOR, 1))
+        pixels = radius * abs(transform.m11())
+        painter.drawEllipse(transform.map(QPointF(across, down)), pixels, pixels)
+
+
+def _paint_scale(painter: QPainter, rect: QRectF, pixels_per_mm: float) -> None:
+    """A line of a round number of millimetres, above the text at the lower right."""
+    longest_mm = _SCALE_SHARE * rect.width() / pixels_per_mm
+    length_mm = max((mm for mm in _SCALES_MM if mm <= longest_mm), default=_SCALES_MM[0])
+    line = painter.fontMetrics().height()
+    right, y = round(rect.right()) - _MARGIN, round(rect.bottom()) - 2 * line
+    left = round(right - length_mm * pixels_per_mm)
+    for color, shift in ((_SHADOW_COLOR, 1), (_TEXT_COLOR, 0)):
+        painter.fillRect(left + shift, y + shift, right - left, 1, color)
+        for x in (left, right - 1):
+            painter.fillRect(x + shift, y - 3 + shift, 1, 7, color)
+    place = QRectF(right - 200, y - line - 3, 200, line)
+    _draw_text(painter, place, _ALIGN.AlignRight | _ALIGN.AlignBottom, f"{length_mm} mm", _DIM_TEXT_COLOR)
+
+
+def _paint_bar(painter: QPainter, rect: QRectF, bar: ColorBar, number: int) -> None:
+    """Below the title: what the colours mean, the bar, and its values."""
+    line = painter.fontMetrics().height()
+    left, top = rect.left() + _MARGIN, rect.top() + _MARGIN + line + 3 + number * (2 * line + _BAR_HEIGHT + 8)
+    dim = _DIM_TEXT_COLOR
+    _draw_text(painter, QRectF(left, top, rect.width() - 2 * _MARGIN, line), _ALIGN.AlignLeft, bar.title, dim)
+    box = QRectF(left, top + line + 1, _BAR_WIDTH, _BAR_HEIGHT)
+    gradient = QLinearGradient(box.topLeft(), box.topRight())
+    for i, rgb in enumerate(bar.stops):
+        gradient.setColorAt(i / (len(bar.stops) - 1), QColor(*rgb))
+    painter.fillRect(box, gradient)
+    painter.setPen(QPen(_DIM_TEXT_COLOR, 1))
+    painter.setBrush(Qt.BrushStyle.NoBrush)
+    painter.drawRect(box)
+    sides = (_ALIGN.AlignLeft, _ALIGN.AlignHCenter, _ALIGN.AlignRight)
+    values = QRectF(left, box.bottom() + 1, _BAR_WIDTH, line)
+    for label, side in zip(bar.labels, sides, strict=True):
+        _draw_text(painter, values, side, label, _DIM_TEXT_COLOR)
 
 
 def _paint_outline(painter: QPainter, shape: Outline, transform: QTransform) -> None:

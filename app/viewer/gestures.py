@@ -163,8 +163,8 @@ class MarkTool:
 
 
 def _shown(view: ViewState, image: ImageName) -> dict[str, ImageName]:
-    """Three orientations show one image: the one in which the next click is wanted."""
-    return {"image": image} if view.layout == "orientations" else {}
+    """Layouts of one image show that in which the next click is wanted."""
+    return {"image": image} if view.layout in ("orientations", "single") else {}
 
 
 def tool_for(store: Store, state: PaneState, gesture: Gesture) -> Tool | None:

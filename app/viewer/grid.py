@@ -2,41 +2,62 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 
 from PySide6.QtCore import QTimer, Signal
 from PySide6.QtWidgets import QGridLayout, QWidget
 
 from app.store import Store
+from app.viewer.comparisons import COMPARISONS
 from app.viewer.gestures import Tool, hand_shape, tool_for, wheel
 from app.viewer.pane import Gesture, Pane
 from app.viewer.slicing import resolve
-from app.viewer.view_state import LayoutName
+from app.viewer.view_state import LayoutName, ViewState
 
 _CELLS: dict[LayoutName, tuple[tuple[int, int, int, int], ...]] = {
     "compare": ((0, 0, 1, 1), (0, 1, 1, 1), (1, 0, 1, 1), (1, 1, 1, 1)),
     "orientations": ((0, 0, 2, 1), (0, 1, 1, 1), (1, 1, 1, 1)),
+    "sheet": tuple((row, column, 1, 1) for row in range(3) for column in range(4)),
+    "single": ((0, 0, 1, 1),),
 }
 """Row, column, rows, columns of each pane."""
 
+_MOST = (3, 4)
+"""Rows and columns of the largest layout."""
+
+_STRETCHED: dict[LayoutName, tuple[tuple[int, ...], tuple[int, ...]]] = {
+    "compare": ((1, 1), (1, 1)),
+    "orientations": ((1, 1), (3, 2)),
+    "sheet": ((1, 1, 1), (1, 1, 1, 1)),
+    "single": ((1,), (1,)),
+}
+"""How rows and columns share the room."""
+
 
 class Grid(QWidget):
-    """Redraws at most once per turn of the event loop. `hovered` carries a voxel (z, y, x), or `None`."""
+    """Redraws at most once per turn of the event loop. `hovered` carries a voxel (z, y, x), or `None`.
+
+    `view`: how the panes are arranged, the store's unless `own_layout` is given.
+    """
 
     hovered = Signal(object)
+    rearranged = Signal()
 
-    def __init__(self, store: Store, parent: QWidget | None = None) -> None:
+    def __init__(self, store: Store, parent: QWidget | None = None, own_layout: LayoutName | None = None) -> None:
         super().__init__(parent)
         self._store = store
+        self._own = None if own_layout is None else ViewState(layout=own_layout)
         self._tool: Tool | None = None
         self._layout_name: LayoutName | None = None
-        self.panes = [Pane(self) for _ in range(4)]
+        self._panes = [Pane(self) for _ in range(_MOST[0] * _MOST[1])]
         self._cells = QGridLayout(self)
         self._cells.setContentsMargins(0, 0, 0, 0)
         self._cells.setSpacing(2)
-        for pane in self.panes:
+        for pane in self._panes:
             pane.gestured.connect(partial(self._on_gesture, pane))
-            pane.left.connect(partial(self.hovered.emit, None))
+            pane.double_clicked.connect(partial(self._enlarge, pane))
+            pane.left.connect(self._leave)
         self._due = QTimer(self, singleShot=True, interval=0)
         self._due.timeout.connect(self.refresh)
         for signal in (store.view_changed, store.pictures_changed, store.boxes_changed, store.pairs_changed):
@@ -47,24 +68,60 @@ class Grid(QWidget):
         """Draw the store as it is now."""
         self._due.stop()
         store = self._store
-        self._arrange(store.view.layout)
-        for pane, slot in zip(self.panes, store.view.slots(), strict=False):
+        self._arrange(self.view.layout)
+        for pane, slot in zip(self.panes, self.view.slots(), strict=True):
             pane.show_state(resolve(store.pictures, store.view, slot, store.boxes, store.selected, store.pairs()))
+
+    @property
+    def panes(self) -> list[Pane]:
+        """Those of the layout, in reading order."""
+        return self._panes[: len(self.view.slots())]
+
+    @property
+    def view(self) -> ViewState:
+        return self._store.view if self._own is None else self._own
+
+    def arrange(self, layout: LayoutName) -> None:
+        """Another layout: of this grid if it has its own, of all that follow the store otherwise."""
+        self._show(self.view.arranged(layout))
+
+    def show_own(self, **changes: object) -> None:
+        """Another plane or image in a grid with a layout of its own."""
+        self._show(replace(self.view, **changes))
+
+    def _enlarge(self, pane: Pane) -> None:
+        if pane.state is not None and pane.state.plane is not None and not self._store.view.marking:
+            self._tool = None
+            self._show(self.view.enlarged(pane.state.slot))
+
+    def _show(self, view: ViewState) -> None:
+        if self._own is None:
+            self._store.set_view(view)
+        else:
+            self._own = view
+            self.refresh()
+            self.rearranged.emit()
+
+    def _leave(self) -> None:
+        self.hovered.emit(None)
+        if self._store.view.pointer_zyx is not None:
+            self._store.change_view(pointer_zyx=None)
 
     def _arrange(self, layout: LayoutName) -> None:
         if layout == self._layout_name:
             return
         self._layout_name = layout
         cells = _CELLS[layout]
-        for pane in self.panes:
+        for pane in self._panes:
             self._cells.removeWidget(pane)
-        for pane, cell in zip(self.panes, cells, strict=False):
+        for pane, cell in zip(self._panes, cells, strict=False):
             self._cells.addWidget(pane, *cell)
-        for row_or_column in range(2):
-            self._cells.setRowStretch(row_or_column, 1)
-        self._cells.setColumnStretch(0, 1 if layout == "compare" else 3)
-        self._cells.setColumnStretch(1, 1 if layout == "compare" else 2)
-        for number, pane in enumerate(self.panes):
+        rows, columns = _STRETCHED[layout]
+        for number in range(_MOST[0]):
+            self._cells.setRowStretch(number, rows[number] if number < len(rows) else 0)
+        for number in range(_MOST[1]):
+            self._cells.setColumnStretch(number, columns[number] if number < len(columns) else 0)
+        for number, pane in enumerate(self._panes):
             pane.setVisible(number < len(cells))
 
     def _on_gesture(self, pane: Pane, gesture: Gesture) -> None:
@@ -87,3 +144,6 @@ class Grid(QWidget):
         voxel = plane.voxel(gesture.place_mm, self._store.view.cursor_zyx)
         inside = all(0 <= i < n for i, n in zip(voxel, plane.shape_zyx, strict=True))
         self.hovered.emit(voxel if inside else None)
+        view = self._store.view
+        if view.comparison is not None and COMPARISONS[view.comparison].follows_pointer:
+            self._store.change_view(pointer_zyx=plane.index_at(gesture.place_mm, view.cursor_zyx))

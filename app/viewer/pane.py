@@ -6,20 +6,32 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+from pyqtgraph.functions import arrayToQPath
 from PySide6.QtCore import QEvent, QPointF, QRectF, Qt, QTimer, Signal
-from PySide6.QtGui import QImage, QMouseEvent, QPainter, QPaintEvent, QTransform, QWheelEvent
+from PySide6.QtGui import (
+    QColor,
+    QImage,
+    QMouseEvent,
+    QPainter,
+    QPainterPath,
+    QPaintEvent,
+    QPen,
+    QTransform,
+    QWheelEvent,
+)
 from PySide6.QtWidgets import QSizePolicy, QWidget
 
 from app.viewer.annotations import paint_annotations
+from app.viewer.comparisons import Gray, gray
 from app.viewer.planes import Plane
-from app.viewer.slicing import Layer, PaneState, Pixels
+from app.viewer.slicing import Layer, PaneState, Pixels, Strokes
 from app.viewer.view_state import WindowHu
-from engine.shapes import HuArray
 
 _DEGREES_A_NOTCH = 120
 _QUIET_MS = 150
 """Pictures that follow each other faster, as in scrolling, are painted without smoothing: half the time."""
 
+_STROKE_PIXELS = 1.3
 _OPAQUE = QImage.Format.Format_RGB32
 
 
@@ -41,11 +53,13 @@ class Pane(QWidget):
 
     gestured = Signal(object)
     left = Signal()
+    double_clicked = Signal()
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.state: PaneState | None = None
         self._images: dict[object, tuple[tuple[object, ...], QImage | None]] = {}
+        self._paths: dict[object, tuple[tuple[object, ...], list[tuple[QColor, QPainterPath]]]] = {}
         self._smooth = True
         self._quiet = QTimer(self, singleShot=True, interval=_QUIET_MS)
         self._quiet.timeout.connect(self._paint_smoothly)
@@ -65,6 +79,7 @@ class Pane(QWidget):
             self._smooth = not self._quiet.isActive()
             self._quiet.start()
         self._images = images
+        self._paths = {strokes.key[0]: self._traced(strokes) for strokes in state.strokes}
         self.update()
 
     def transform(self) -> QTransform:
@@ -95,12 +110,18 @@ class Pane(QWidget):
             painter.setOpacity(layer.opacity)
             painter.setTransform(_voxel_transform(state.plane, layer.shift_voxels) * transform)
             painter.drawImage(QPointF(0, 0), image)
-        painter.resetTransform()
         painter.setOpacity(1)
+        self._paint_paths(painter, transform)
+        painter.resetTransform()
         paint_annotations(painter, QRectF(self.rect()), state, transform)
 
     def mousePressEvent(self, event: QMouseEvent) -> None:  # noqa: N802
         self._report("press", event, event.button())
+
+    def mouseDoubleClickEvent(self, event: QMouseEvent) -> None:  # noqa: N802
+        if event.button() == Qt.MouseButton.LeftButton:
+            self.double_clicked.emit()
+        event.accept()
 
     def mouseMoveEvent(self, event: QMouseEvent) -> None:  # noqa: N802
         self._report("move" if event.buttons() else "hover", event, Qt.MouseButton.NoButton)
@@ -117,6 +138,15 @@ class Pane(QWidget):
         super().leaveEvent(event)
         self.left.emit()
 
+    def _paint_paths(self, painter: QPainter, transform: QTransform) -> None:
+        painter.setTransform(transform)
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing, self._smooth)
+        for _, paths in self._paths.values():
+            for color, path in paths:
+                pen = QPen(color, _STROKE_PIXELS)
+                pen.setCosmetic(True)
+                painter.strokePath(path, pen)
+
     def _paint_smoothly(self) -> None:
         if not self._smooth:
             self._smooth = True
@@ -132,6 +162,15 @@ class Pane(QWidget):
             at = pixel.x(), pixel.y()
             self.gestured.emit(Gesture(phase, self.place_of(pixel), at, mm_per_pixel, **details))
 
+    def _traced(self, strokes: Strokes) -> tuple[tuple[object, ...], list[tuple[QColor, QPainterPath]]]:
+        known = self._paths.get(strokes.key[0])
+        if known is not None and known[0] == strokes.key:
+            return known
+        paths = [
+            (QColor(*stroke.rgb), arrayToQPath(*stroke.places_mm.T, connect=stroke.joined)) for stroke in strokes.draw()
+        ]
+        return strokes.key, paths
+
     def _imaged(self, layer: Layer) -> tuple[tuple[object, ...], QImage | None]:
         key = (*layer.key, layer.levels)
         known = self._images.get(layer.key[0])
@@ -145,22 +184,21 @@ def image_of(pixels: Pixels | None, levels: WindowHu | None) -> QImage | None:
     if pixels is None:
         return None
     if levels is not None:
-        return _gray_image(pixels, levels)
+        return _gray_image(gray(pixels, levels))
     rows, columns = pixels.shape[:2]
+    if pixels.ndim == 2 and pixels.dtype == np.uint8:
+        return _gray_image(pixels)
     if pixels.ndim == 2:
+        pixels = np.ascontiguousarray(pixels)
         return QImage(pixels, columns, rows, 4 * columns, QImage.Format.Format_ARGB32_Premultiplied)
     image = QImage(np.ascontiguousarray(pixels), columns, rows, 4 * columns, QImage.Format.Format_RGBA8888)
     return image.convertToFormat(QImage.Format.Format_ARGB32_Premultiplied)
 
 
-def _gray_image(pixels: HuArray, levels: WindowHu) -> QImage:
+def _gray_image(pixels: Gray) -> QImage:
     rows, columns = pixels.shape
-    low, high = levels
-    scaled = np.multiply(pixels, np.float32(255 / (high - low)), order="C")
-    scaled += np.float32(-255 * low / (high - low))
-    gray = np.empty(scaled.shape, dtype=np.uint8)
-    np.clip(scaled, 0, 255, out=gray, casting="unsafe")
-    return QImage(gray, columns, rows, columns, QImage.Format.Format_Grayscale8).convertToFormat(_OPAQUE)
+    pixels = np.ascontiguousarray(pixels)
+    return QImage(pixels, columns, rows, columns, QImage.Format.Format_Grayscale8).convertToFormat(_OPAQUE)
 
 
 def screen_transform(state: PaneState, width: int, height: int) -> QTransform:

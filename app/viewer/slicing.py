@@ -3,31 +3,44 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from app.viewer.boxes import NamedBox, Outline, outline
+from app.viewer.comparisons import COMPARED, COMPARISONS, compared, glass, split_at_mm
 from app.viewer.marks import Mark, Pairs
 from app.viewer.planes import Plane, letters, plane_of
-from app.viewer.view_state import IMAGES, ImageName, Index, Slot, ViewState, WindowHu
+from app.viewer.view_state import IMAGES, ComparisonName, ImageName, Index, Slot, ViewState, WindowHu
 from engine.geometry import Geometry
 from engine.roi import Box
 from engine.shapes import DisplacementArray, HuArray, MaskArray
 from engine.volume import PADDING_HU
 
+if TYPE_CHECKING:
+    from app.viewer.overlays import Overlay
+
 Pixels = NDArray[np.generic]
+RGB = tuple[int, int, int]
+
+ABOVE_RGB: RGB = (255, 150, 30)
+BELOW_RGB: RGB = (60, 130, 255)
+"""Orange and blue: told apart by the colour-blind too."""
+
+BLACK_RGB: RGB = (0, 0, 0)
+WHITE_RGB: RGB = (255, 255, 255)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Pictures:
     """Everything that can be drawn, on the fixed grid. What is not computed yet is `None`.
 
-    `version` grows whenever a value changes, also in place during a live preview. `stale`: the
-    warped image is still that of the state before.
+    `other_warped_hu`, `other_displacement_vox`, `other_name`: of the state to compare with. `body`: the patient in the
+    fixed image. `version` grows whenever a value changes, also in place during a live preview. `stale`: the warped
+    image is still that of the state before.
     """
 
     geometry: Geometry
@@ -38,6 +51,10 @@ class Pictures:
     displacement_vox: DisplacementArray | None = field(default=None, repr=False)
     rigid: MaskArray | None = field(default=None, repr=False)
     excluded: MaskArray | None = field(default=None, repr=False)
+    body: MaskArray | None = field(default=None, repr=False)
+    other_warped_hu: HuArray | None = None
+    other_displacement_vox: DisplacementArray | None = field(default=None, repr=False)
+    other_name: str = ""
     version: int = 0
     stale: bool = False
     _slices: dict[str, tuple[object, Any]] = field(default_factory=dict, init=False, repr=False)
@@ -62,6 +79,21 @@ class Pictures:
             self._slices[name] = known
         return known[1]
 
+    def before(self) -> Pictures:
+        """With the state to compare with in place of the present one, or the alignment alone where none is chosen."""
+        known = self._slices.get("before")
+        if known is None:
+            other = self.other_warped_hu is not None
+            shown = replace(
+                self,
+                warped_hu=self.other_warped_hu if other else self.moving_hu,
+                displacement_vox=self.other_displacement_vox if other else None,
+                version=-self.version - 1,
+            )
+            known = self._slices["before"] = (None, shown)
+        shown_before: Pictures = known[1]
+        return shown_before
+
     def middle_zyx(self) -> Index:
         z, y, x = self.geometry.shape_zyx
         return z // 2, y // 2, x // 2
@@ -71,9 +103,10 @@ class Pictures:
 class Layer:
     """One picture drawn in a pane. Equal keys mean equal pixels.
 
-    `draw` is called when the pixels are needed: (rows, columns) in HU with `levels`, (rows, columns, 4) uint8 RGBA,
-    (rows, columns) uint32 ARGB premultiplied, or `None` where there is nothing to see. `shift_voxels` moves them to
-    the lower right, for values that lie between voxels. Not `smooth`: voxels keep their edges, which paints faster.
+    `draw` is called when the pixels are needed: (rows, columns) in HU with `levels`, (rows, columns) uint8 gray,
+    (rows, columns, 4) uint8 RGBA, (rows, columns) uint32 ARGB premultiplied, or `None` where there is nothing to see.
+    `shift_voxels` moves them to the lower right, for values that lie between voxels. Not `smooth`: voxels keep their
+    edges, which paints faster.
     """
 
     key: tuple[object, ...]
@@ -82,6 +115,32 @@ class Layer:
     opacity: float = 1.0
     shift_voxels: float = 0.0
     smooth: bool = True
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Stroke:
+    """Lines of one colour: (N, 2) places (across, down) in mm, each joined to the next where `joined` (N,) is true."""
+
+    rgb: RGB
+    places_mm: NDArray[np.float64]
+    joined: MaskArray
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Strokes:
+    """Lines drawn over a pane. Equal keys mean equal lines; `draw` is called when they are needed."""
+
+    key: tuple[object, ...]
+    draw: Callable[[], tuple[Stroke, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class ColorBar:
+    """What colours mean: their stops from the lowest value to the highest, and the values at even steps."""
+
+    title: str
+    stops: tuple[RGB, ...]
+    labels: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +155,30 @@ class SliceContext:
     @property
     def index(self) -> int:
         return self.view.cursor_zyx[self.plane.normal]
+
+    @property
+    def comparison(self) -> ComparisonName | None:
+        """The comparison that this image is shown in."""
+        return self.view.comparison if self.image in COMPARED else None
+
+    @property
+    def shows_field(self) -> bool:
+        """Whether the image is where a displacement says something about it."""
+        return self.image in ("warped", "difference") and self.pictures.displacement_vox is not None
+
+    def body(self) -> MaskArray | None:
+        """(rows, columns): the patient, if it is known where that is."""
+        body = self.pictures.body
+        return None if body is None else self.plane.slice_of(body, self.index)
+
+    def in_plane_mm(self, displacement_vox: DisplacementArray) -> tuple[HuArray, HuArray]:
+        """(rows, columns) displacement across and down this slice in mm."""
+        across, down = self.plane.spacing_mm
+        column, row = (displacement_vox[axis] for axis in (self.plane.column, self.plane.row))
+        return (
+            self.plane.slice_of(column, self.index) * np.float32(across),
+            self.plane.slice_of(row, self.index) * np.float32(down),
+        )
 
     def key(self, *parts: object) -> tuple[object, ...]:
         return (*parts, self.pictures.version, self.plane.name, self.index)
@@ -129,6 +212,10 @@ class PaneState:
     window_text: str = ""
     marks: tuple[Mark, ...] = ()
     prompt: str = ""
+    strokes: tuple[Strokes, ...] = ()
+    bars: tuple[ColorBar, ...] = ()
+    split_mm: float | None = None
+    glass_mm: tuple[float, float, float] | None = None
 
 
 def resolve(
@@ -143,12 +230,18 @@ def resolve(
     title = IMAGES[slot.image]
     if pictures is None:
         return PaneState(title, slot, hint=_EMPTY[slot.image])
+    if view.flickering and slot.image in ("warped", "difference"):
+        pictures, title = pictures.before(), f"Before: {pictures.other_name or 'aligned'}"
     plane = plane_of(pictures.geometry, slot.plane)
     context = SliceContext(pictures, view, plane, slot.image)
     layers = _layers(context)
     low, high = view.window_of(slot.image)
     if pictures.stale and slot.image in ("warped", "difference"):
         title += " (updating …)"
+    comparison = context.comparison if layers else None
+    if comparison is not None:
+        title += f" | {COMPARISONS[comparison].text.lower()}"
+    overlays = _switched_on(context) if layers else ()
     return PaneState(
         title,
         slot,
@@ -163,6 +256,10 @@ def resolve(
         window_text=f"{low:.0f} … {high:.0f} HU",
         marks=() if pairs is None else pairs.marks(slot.image, plane, pictures.geometry, view.cursor_zyx),
         prompt=_prompt(view, slot.image),
+        strokes=tuple(row.strokes(context) for row in overlays if row.strokes is not None),
+        bars=_bars(context, overlays) if layers else (),
+        split_mm=split_at_mm(context) if comparison == "split" else None,
+        glass_mm=glass(context) if comparison == "spyglass" else None,
     )
 
 
@@ -209,13 +306,22 @@ def box_rmse_hu(pictures: Pictures, box: Box) -> float | None:
     return float(np.sqrt(np.mean(np.square(warped - pictures.fixed_hu[part], dtype=np.float64), where=valid)))
 
 
-def _layers(context: SliceContext) -> tuple[Layer, ...]:
+def _switched_on(context: SliceContext) -> tuple[Overlay, ...]:
+    """The overlays that have something to say about the image of a pane."""
     from app.viewer.overlays import OVERLAYS
 
+    return tuple(
+        row
+        for name, row in OVERLAYS.items()
+        if name in context.view.overlays and (not row.of_field or context.shows_field)
+    )
+
+
+def _layers(context: SliceContext) -> tuple[Layer, ...]:
     base = _base(context)
     if base is None:
         return ()
-    shown = [row.layer(context) for name, row in OVERLAYS.items() if row.always or name in context.view.overlays]
+    shown = [row.layer(context) for row in _switched_on(context) if row.layer is not None]
     return (base, *(layer for layer in shown if layer is not None))
 
 
@@ -223,8 +329,47 @@ def _base(context: SliceContext) -> Layer | None:
     image, levels = context.image, context.view.window_of(context.image)
     if context.pictures.volume("warped" if image == "difference" else image) is None:
         return None
-    draw = difference if image == "difference" else _shown_slice
-    return Layer(context.key(image), partial(draw, context), levels)
+    if context.comparison is not None:
+        return Layer(_comparison_key(context, levels), partial(compared, context))
+    if image != "difference":
+        return Layer(context.key(image), partial(_shown_slice, context), levels)
+    if context.view.signed_colors:
+        return Layer(context.key(image, levels), lambda: signed_colors(difference(context), levels))
+    return Layer(context.key(image), partial(difference, context), levels)
+
+
+def _comparison_key(context: SliceContext, levels: WindowHu) -> tuple[object, ...]:
+    view = context.view
+    parts: dict[ComparisonName, tuple[object, ...]] = {
+        "blend": (view.blend,),
+        "checkerboard": (view.cursor_zyx, max(view.zoom, 1.0)),
+        "split": (split_at_mm(context),),
+        "spyglass": (glass(context),),
+    }
+    assert view.comparison is not None
+    return context.key(context.image, view.comparison, levels, *parts.get(view.comparison, ()))
+
+
+def signed_colors(values: HuArray, window: WindowHu) -> NDArray[np.uint32]:
+    """(rows, columns) 0xAARRGGBB: black in the middle of a window, orange above it, blue below."""
+    low, high = window
+    share = np.clip((values - np.float32((low + high) / 2)) * np.float32(2 / (high - low)), -1, 1)
+    colors = np.full(values.shape, 0xFF000000, dtype=np.uint32)
+    for shift, above, below in zip((16, 8, 0), ABOVE_RGB, BELOW_RGB, strict=True):
+        full = np.where(share > 0, np.float32(above), np.float32(-below))
+        colors |= (share * full).astype(np.uint32) << np.uint32(shift)
+    return colors
+
+
+def _bars(context: SliceContext, overlays: tuple[Overlay, ...]) -> tuple[ColorBar, ...]:
+    """What the colours of a pane mean, where gray alone does not say it."""
+    told = [row.bar(context) for row in overlays if row.bar is not None]
+    if context.image == "difference":
+        low, high = context.view.difference_window_hu
+        stops = (BELOW_RGB, BLACK_RGB, ABOVE_RGB) if context.view.signed_colors else (BLACK_RGB, WHITE_RGB)
+        labels = tuple(f"{value:+.0f}" if value else "0" for value in (low, (low + high) / 2, high))
+        told.insert(0, ColorBar("fixed − warped, HU", stops, labels))
+    return tuple(told)
 
 
 def _shown_slice(context: SliceContext) -> HuArray | None:

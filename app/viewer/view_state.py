@@ -13,13 +13,18 @@ from engine.shapes import HuArray, MaskArray
 
 PlaneName = Literal["axial", "coronal", "sagittal"]
 ImageName = Literal["fixed", "moving", "warped", "difference"]
-LayoutName = Literal["compare", "orientations"]
+LayoutName = Literal["compare", "orientations", "sheet", "single"]
+QuantityName = Literal["length", "left", "back", "head", "change"]
+ComparisonName = Literal["blend", "checkerboard", "split", "spyglass", "complementary", "edges"]
 WindowHu = tuple[float, float]
 Index = tuple[int, int, int]
 
 PLANES: tuple[PlaneName, ...] = ("axial", "coronal", "sagittal")
 IMAGES: MappingProxyType[ImageName, str] = MappingProxyType(
     {"fixed": "Fixed", "moving": "Moving, aligned", "warped": "Warped", "difference": "Difference, fixed − warped"}
+)
+LAYOUTS: MappingProxyType[LayoutName, str] = MappingProxyType(
+    {"compare": "Four images", "orientations": "Three orientations", "sheet": "All twelve", "single": "One pane"}
 )
 WINDOWS: MappingProxyType[str, WindowHu] = MappingProxyType(
     {"Paper": (-1000, 500), "Lung": (-1350, 150), "Soft tissue": (-160, 240), "Bone": (-450, 1050)}
@@ -42,6 +47,11 @@ class Slot:
 class ViewState:
     """Layout, cursor, zoom, windows and overlays. The cursor is a voxel (z, y, x) of the fixed image.
 
+    `enlarged_from`: the layout that a single pane goes back to. `comparison`: how moving and warped image are shown
+    together with the fixed one; `blend`: the share of the fixed one in a blend. `pointer_zyx`: where the hand is
+    (voxels, continuous), for what follows it. `flickering`: the state before in place of the present one.
+    `signed_colors`: of the difference. `quantity`: what of the displacement is in colours; `arrow_scale`: how much
+    longer than the displacement its arrows are.
     `pan_zyx_mm`: the place in the middle of the panes, measured from the middle of the image along the grid axes.
     `marking`: clicks set pairs of points; `started_mm`: the fixed point (x, y, z) that waits for its partner.
     """
@@ -54,7 +64,14 @@ class ViewState:
     pan_zyx_mm: tuple[float, float, float] = (0.0, 0.0, 0.0)
     window_hu: WindowHu = WINDOWS["Paper"]
     difference_window_hu: WindowHu = DIFFERENCE_WINDOW
-    blend: float = 0.0
+    enlarged_from: LayoutName = "compare"
+    comparison: ComparisonName | None = None
+    blend: float = 0.5
+    pointer_zyx: tuple[float, float, float] | None = None
+    flickering: bool = False
+    signed_colors: bool = False
+    quantity: QuantityName = "length"
+    arrow_scale: float = 1.0
     overlays: frozenset[str] = frozenset({"invalid", "masks"})
     drawing_box: bool = False
     marking: bool = False
@@ -62,9 +79,22 @@ class ViewState:
 
     def slots(self) -> tuple[Slot, ...]:
         """The panes of the layout, in reading order."""
-        if self.layout == "compare":
-            return tuple(Slot(self.plane, image) for image in IMAGES)
-        return tuple(Slot(plane, self.image) for plane in PLANES)
+        return slots_of(self.layout, self.plane, self.image)
+
+    def arranged(self, layout: LayoutName) -> ViewState:
+        """In another layout; a single pane remembers the one it comes from."""
+        before = self.layout if layout == "single" and self.layout != "single" else self.enlarged_from
+        return replace(self, layout=layout, enlarged_from=before)
+
+    def enlarged(self, slot: Slot) -> ViewState:
+        """One pane alone, or all of them again."""
+        if self.layout == "single":
+            return replace(self, layout=self.enlarged_from)
+        return replace(self.arranged("single"), plane=slot.plane, image=slot.image)
+
+    def compared(self, comparison: ComparisonName) -> ViewState:
+        """With a comparison on, or off where it is on already."""
+        return replace(self, comparison=None if self.comparison == comparison else comparison, pointer_zyx=None)
 
     def at(self, cursor_zyx: Iterable[int], shape_zyx: Index) -> ViewState:
         """With the cursor on a voxel, or on the nearest one of the image."""
@@ -99,6 +129,17 @@ class ViewState:
         if image == "difference":
             return replace(self, difference_window_hu=window_hu)
         return replace(self, window_hu=window_hu)
+
+
+def slots_of(layout: LayoutName, plane: PlaneName, image: ImageName) -> tuple[Slot, ...]:
+    """The panes of a layout, in reading order; `plane` and `image` are those of the layouts that show one."""
+    if layout == "compare":
+        return tuple(Slot(plane, name) for name in IMAGES)
+    if layout == "orientations":
+        return tuple(Slot(name, image) for name in PLANES)
+    if layout == "sheet":
+        return tuple(Slot(row, column) for row in PLANES for column in IMAGES)
+    return (Slot(plane, image),)
 
 
 def windows_of_values(hu: HuArray, valid: MaskArray) -> dict[str, WindowHu]:

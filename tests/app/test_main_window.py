@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +14,11 @@ import engine
 from app.actions import ROWS
 from app.autosave import unsaved_cases
 from app.problems import message_of
+from app.viewer.comparisons import COMPARISONS
 from engine.errors import InputError
 from engine.io.images import write_image
 from engine.progress import Progress
+from engine.registration import Step
 from engine.roi import Box
 from tests.app.driving import CONTROL, LEFT, SHIFT, click_stage, draw_box, press, wait_idle, wait_pictures
 
@@ -313,8 +316,11 @@ def test_view_controls(opened, qtbot):
     for key, overlay in ((Qt.Key.Key_J, "jacobian"), (Qt.Key.Key_G, "magnitude")):
         press(opened, qtbot, key)
         assert overlay in store.view.overlays
-    press(opened, qtbot, Qt.Key.Key_X)
-    assert store.view.blend == 0.5
+    for key, comparison in zip("XHVQYE", COMPARISONS, strict=True):
+        press(opened, qtbot, getattr(Qt.Key, f"Key_{key}"))
+        assert store.view.comparison == comparison
+    press(opened, qtbot, Qt.Key.Key_E)
+    assert store.view.comparison is None
     press(opened, qtbot, Qt.Key.Key_2)
     assert store.view.layout == "orientations"
     press(opened, qtbot, Qt.Key.Key_2, Qt.KeyboardModifier.AltModifier)
@@ -375,3 +381,35 @@ def test_folder_of_results_goes_through_the_engine(opened, fake_engine, qtbot, t
     opened.commands.export("results", tmp_path / "out")
     wait_idle(opened, qtbot)
     assert written == [tmp_path / "out"]
+
+
+def test_a_held_key_shows_the_state_before_and_lets_it_go(opened, qtbot, monkeypatch):
+    clock = iter((0.0, 0.1, 10.0, 11.0))
+    monkeypatch.setattr("app.menus.time.monotonic", lambda: next(clock))
+    for shown_after_letting_go in (True, False):
+        opened.store.change_view(flickering=False)
+        opened.grid.panes[0].setFocus()
+        qtbot.keyPress(opened, Qt.Key.Key_Z)
+        assert opened.store.view.flickering
+        qtbot.keyRelease(opened, Qt.Key.Key_Z)
+        assert opened.store.view.flickering is shown_after_letting_go
+
+
+def test_folded_places_are_listed_and_gone_to(opened, qtbot):
+    store, case = opened.store, opened.store.case
+    displacement = np.zeros_like(case.current.displacement_vox)
+    displacement[2, 3, 5, 9] = displacement[2, 6:8, 12, 20] = 2.0
+    folded = replace(case.current, displacement_vox=displacement)
+    step = Step("iso", {}, 1, 0.1, 100.0, 0.5, -1.0, 0.1)
+    store.set_case(case.after(folded.after(step)))
+    qtbot.waitUntil(lambda: opened.quality.folded.count() == 2)
+    assert opened.quality.folded.item(0).text() == "2 voxels fold at 20, 12, 6, J -1.00"
+    press(opened, qtbot, Qt.Key.Key_J, CONTROL)
+    assert store.view.cursor_zyx == (6, 12, 20)
+    press(opened, qtbot, Qt.Key.Key_J, CONTROL)
+    assert store.view.cursor_zyx == (3, 5, 9)
+    opened.quality.folded.setCurrentRow(0)
+    assert store.view.cursor_zyx == (6, 12, 20)
+    press(opened, qtbot, Qt.Key.Key_Z, CONTROL)
+    qtbot.waitUntil(lambda: not opened.quality.folded.isVisible())
+    assert store.folded == ()

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from engine.errors import InputError
-from engine.metrics import field_figures, overlap, rmse_hu, target_registration_error
+from engine.metrics import field_figures, folded_places, overlap, rmse_hu, target_registration_error
 
 SPACING_ZYX_MM = (3.0, 2.0, 1.0)
 
@@ -129,3 +129,22 @@ def test_no_voxel_at_all_folds_nowhere() -> None:
     figures = field_figures(np.zeros((3, 3, 4, 5), np.float32), np.zeros((3, 4, 5), bool))
 
     assert (figures.folding_percent, figures.min_jacobian, figures.roughness) == (0.0, 1.0, 0.0)
+
+
+def test_folded_places_are_found_apart_the_largest_first_and_in_the_mask_alone() -> None:
+    """u_x falls by 2 from one voxel to the next: the cell between folds, with a determinant of −1."""
+    displacement = np.zeros((3, 6, 8, 12), np.float32)
+    displacement[2, 1, 2, 3] = 2.0
+    displacement[2, 3:5, 4:7, 9] = 2.5
+    displacement[2, 5, 0, 6] = 3.0
+    mask = np.ones((6, 8, 12), bool)
+    mask[5] = False
+
+    places = folded_places(displacement, mask)
+
+    assert [place.voxels for place in places] == [6, 1]
+    assert places[1].index_zyx == (1, 2, 3)
+    assert places[1].min_jacobian == pytest.approx(-1.0)
+    assert 3 <= places[0].index_zyx[0] <= 4
+    assert places[0].min_jacobian == pytest.approx(-1.5)
+    assert folded_places(np.zeros_like(displacement), mask) == ()

@@ -5,35 +5,57 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from app.viewer.overlays import blend, invalid, jacobian, magnitude, masks
-from app.viewer.slicing import Layer, SliceContext
+from app.viewer.overlays import arrows, displacement, grid_lines, invalid, jacobian, masks
+from app.viewer.slicing import ColorBar, Layer, SliceContext, Strokes
 
 
 @dataclass(frozen=True, slots=True)
 class Overlay:
-    """A row of `OVERLAYS`. `always`: asked for its layer whether switched on or not; `in_bar`: has a button there."""
+    """A row of `OVERLAYS`: pixels, lines, and what their colours mean.
+
+    `of_field`: only where a displacement says something about the image.
+    """
 
     text: str
     tooltip: str
     key: str
-    layer: Callable[[SliceContext], Layer | None]
-    always: bool = False
-    in_bar: bool = True
+    layer: Callable[[SliceContext], Layer | None] | None = None
+    strokes: Callable[[SliceContext], Strokes] | None = None
+    bar: Callable[[SliceContext], ColorBar] | None = None
+    of_field: bool = False
 
 
 OVERLAYS: dict[str, Overlay] = {
-    "blend": Overlay("Blend", "Fade the fixed image into the warped one", "X", blend.layer, always=True),
     "jacobian": Overlay(
         "Jacobian",
-        "Local change of volume: blue shrinks, orange expands, magenta is folded (impossible in tissue)",
+        "Local change of volume in the body: blue shrinks, orange expands, magenta is folded (impossible in tissue)",
         "J",
         jacobian.layer,
+        bar=jacobian.bar,
+        of_field=True,
     ),
     "magnitude": Overlay(
         "Displacement",
-        "Length of the displacement: dark is 0 mm, yellow is 20 mm and more",
+        "Displacement inside the body in colours; Shift+G changes from its length to one direction, or to what changed",
         "G",
-        magnitude.layer,
+        displacement.layer,
+        bar=displacement.bar,
+        of_field=True,
+    ),
+    "arrows": Overlay(
+        "Arrows",
+        "From a place in the fixed image to where the same tissue is in the aligned moving image",
+        "R",
+        strokes=arrows.strokes,
+        bar=arrows.bar,
+        of_field=True,
+    ),
+    "grid": Overlay(
+        "Warped grid",
+        "A regular grid of the fixed image, drawn where the registration takes it",
+        "L",
+        strokes=grid_lines.strokes,
+        of_field=True,
     ),
     "invalid": Overlay(
         "Outside the scan",
@@ -46,6 +68,5 @@ OVERLAYS: dict[str, Overlay] = {
         "Tint what is kept rigid (blue) and where nothing corresponds (pink)",
         "U",
         masks.layer,
-        in_bar=False,
     ),
 }

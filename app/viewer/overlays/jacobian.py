@@ -3,23 +3,36 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
-from app.viewer.slicing import Layer, Pixels, SliceContext
+from app.viewer.slicing import ABOVE_RGB, BELOW_RGB, ColorBar, Layer, Pixels, SliceContext
 from engine.shapes import DisplacementArray, HuArray
 
-_SHRINKS = np.array([60, 130, 255], dtype=np.float32)
-_EXPANDS = np.array([255, 150, 30], dtype=np.float32)
+_SHRINKS = np.array(BELOW_RGB, dtype=np.float32)
+_EXPANDS = np.array(ABOVE_RGB, dtype=np.float32)
 _FOLDED = np.array([255, 0, 220, 255], dtype=np.uint8)
 _FULL_COLOR_AT = 0.8
 _STRONGEST_ALPHA = 160.0
 
 
-def layer(context: SliceContext) -> Layer | None:
+def layer(context: SliceContext) -> Layer:
     """The determinant of the cells in front of the slice; they lie half a voxel to the lower right of it."""
-    displacement = context.pictures.displacement_vox
-    if displacement is None or context.image not in ("warped", "difference"):
-        return None
-    return Layer(context.key("jacobian"), lambda: colored(cells(displacement, context)), shift_voxels=0.5)
+    return Layer(context.key("jacobian"), lambda: _in_body(context), shift_voxels=0.5)
+
+
+def bar(_context: SliceContext) -> ColorBar:
+    """What the colours mean."""
+    labels = (f"{1 - _FULL_COLOR_AT:g}", "1", f"{1 + _FULL_COLOR_AT:g}")
+    return ColorBar("Jacobian (magenta: folded)", (BELOW_RGB, (60, 60, 60), ABOVE_RGB), labels)
+
+
+def _in_body(context: SliceContext) -> Pixels:
+    displacement, body = context.pictures.displacement_vox, context.body()
+    assert displacement is not None
+    pixels = colored(cells(displacement, context))
+    if body is not None:
+        pixels[~body[:-1, :-1], 3] = 0
+    return pixels
 
 
 def cells(displacement_vox: DisplacementArray, context: SliceContext) -> HuArray:
@@ -33,7 +46,7 @@ def cells(displacement_vox: DisplacementArray, context: SliceContext) -> HuArray
     return context.plane.slice_of(jacobian_determinant(displacement_vox[tuple(slab)]), 0)
 
 
-def colored(determinant: HuArray) -> Pixels:
+def colored(determinant: HuArray) -> NDArray[np.uint8]:
     """Blue below 1, orange above, stronger with the distance from it; magenta at or below zero."""
     strength = np.clip((determinant - 1) / _FULL_COLOR_AT, -1, 1)[..., None]
     pixels = np.empty((*determinant.shape, 4), dtype=np.uint8)

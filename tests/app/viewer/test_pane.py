@@ -4,12 +4,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from PySide6.QtCore import QPoint, QPointF, Qt
+from PySide6.QtCore import QEvent, QPoint, QPointF, Qt
+from PySide6.QtWidgets import QApplication
 
 from app.viewer.grid import Grid
 from app.viewer.pane import Pane, image_of, screen_transform
+from app.viewer.pop_out import PopOut
 from app.viewer.slicing import resolve
-from app.viewer.view_state import Slot, ViewState
+from app.viewer.view_state import IMAGES, PLANES, Slot, ViewState
 from engine.geometry import Geometry
 from tests.app.driving import turn_wheel
 
@@ -197,8 +199,60 @@ def test_hover_reports_the_voxel_or_nothing(grid, qtbot):
 def test_three_orientations_of_one_image(grid, store):
     store.change_view(layout="orientations", image="difference", cursor_zyx=(2, 3, 4))
     grid.refresh()
-    assert [pane.state.slot for pane in grid.panes[:3]] == [
-        Slot(p, "difference") for p in ("axial", "coronal", "sagittal")
-    ]
-    assert not grid.panes[3].isVisible()
+    assert [pane.state.slot for pane in grid.panes] == [Slot(p, "difference") for p in PLANES]
+    assert sum(pane.isVisible() for pane in grid.findChildren(Pane)) == 3
     assert grid.panes[1].state.cursor_mm == (8.0, 10.0)
+
+
+def test_the_sheet_shows_every_image_in_every_orientation(grid, store):
+    store.set_view(store.view.arranged("sheet"))
+    grid.refresh()
+    assert [pane.state.slot for pane in grid.panes] == [Slot(plane, image) for plane in PLANES for image in IMAGES]
+    rows = {pane.y() for pane in grid.panes}
+    columns = {pane.x() for pane in grid.panes}
+    assert (len(rows), len(columns)) == (3, 4)
+
+
+def test_a_double_click_enlarges_a_pane_and_takes_it_back(grid, qtbot, store):
+    store.set_view(store.view.arranged("sheet"))
+    grid.refresh()
+    qtbot.mouseDClick(grid.panes[6], Qt.MouseButton.LeftButton)
+    grid.refresh()
+    (pane,) = grid.panes
+    assert pane.state.slot == Slot("coronal", "warped")
+    qtbot.waitUntil(lambda: pane.width() == grid.width())
+    qtbot.mouseDClick(pane, Qt.MouseButton.LeftButton)
+    grid.refresh()
+    assert (store.view.layout, len(grid.panes)) == ("sheet", 12)
+
+
+def test_a_second_window_has_the_same_cursor_and_a_layout_of_its_own(grid, qtbot, store):
+    pop_out = PopOut(store, grid)
+    qtbot.addWidget(pop_out)
+    pop_out.show()
+    pop_out.arrangement.setCurrentIndex(pop_out.arrangement.findData("single"))
+    pop_out.arrangement.activated.emit(pop_out.arrangement.currentIndex())
+    pop_out.image.setCurrentIndex(pop_out.image.findData("difference"))
+    pop_out.image.activated.emit(pop_out.image.currentIndex())
+    qtbot.mouseClick(grid.panes[1], Qt.MouseButton.LeftButton, pos=pixel(grid.panes[1], (6, 4, 21)))
+    pop_out.grid.refresh()
+    (pane,) = pop_out.grid.panes
+    assert (pane.state.slot.image, pane.state.cursor_mm) == ("difference", (42.0, 12.0))
+    assert store.view.layout == "compare"
+    assert len(grid.panes) == 4
+
+
+def test_split_and_spyglass_follow_the_pointer_in_every_pane(grid, qtbot, store):
+    store.set_view(store.view.compared("split"))
+    grid.refresh()
+    qtbot.mouseMove(grid.panes[0], pixel(grid.panes[0], (6, 4, 21)))
+    grid.refresh()
+    assert grid.panes[2].state.split_mm == pytest.approx(42.0, abs=0.5)
+    store.set_view(store.view.compared("spyglass"))
+    grid.refresh()
+    assert grid.panes[2].state.glass_mm is None
+    qtbot.mouseMove(grid.panes[0], pixel(grid.panes[0], (6, 8, 5)))
+    grid.refresh()
+    assert grid.panes[2].state.glass_mm[:2] == pytest.approx((10.0, 24.0), abs=0.5)
+    QApplication.sendEvent(grid.panes[0], QEvent(QEvent.Type.Leave))
+    assert store.view.pointer_zyx is None

@@ -1,0 +1,101 @@
+"""The displacement in colours: its length, one of its directions, or what changed since another state."""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.viewer.slicing import ABOVE_RGB, BELOW_RGB, RGB, ColorBar, Layer, Pixels, SliceContext
+from app.viewer.view_state import QuantityName
+from engine.shapes import DisplacementArray, HuArray
+
+LONGEST_MM = 20.0
+MOST_CHANGED_MM = 5.0
+_ALPHA = 150
+STOPS: tuple[RGB, ...] = ((0, 0, 4), (87, 16, 110), (188, 55, 84), (249, 142, 9), (252, 255, 164))
+"""Five colours of the perceptually uniform map `inferno`."""
+
+_SIGNED_STOPS: tuple[RGB, ...] = (BELOW_RGB, (235, 235, 235), ABOVE_RGB)
+
+QUANTITIES: MappingProxyType[QuantityName, str] = MappingProxyType(
+    {
+        "length": "length",
+        "left": "to the left +",
+        "back": "to the back +",
+        "head": "to the head +",
+        "change": "change",
+    }
+)
+_PATIENT_AXIS: dict[QuantityName, int] = {"left": 0, "back": 1, "head": 2}
+
+
+def layer(context: SliceContext) -> Layer:
+    """A wash of colour over the body."""
+    return Layer(context.key("displacement", context.view.quantity), lambda: _colored(context))
+
+
+def bar(context: SliceContext) -> ColorBar:
+    quantity = context.view.quantity
+    most = _most_mm(quantity)
+    title = f"displacement, {QUANTITIES[quantity]}, mm"
+    if quantity == "change":
+        title = f"change since {context.pictures.other_name or 'the alignment'}, mm"
+    if quantity in _PATIENT_AXIS:
+        return ColorBar(title, _SIGNED_STOPS, (f"{-most:+.0f}", "0", f"{most:+.0f}"))
+    return ColorBar(title, STOPS, ("0", f"{most / 2:g}", f"{most:g}"))
+
+
+def _colored(context: SliceContext) -> Pixels:
+    """(rows, columns, 4) uint8."""
+    quantity = context.view.quantity
+    values = values_mm(context)
+    low = -_most_mm(quantity) if quantity in _PATIENT_AXIS else 0.0
+    stops = _SIGNED_STOPS if quantity in _PATIENT_AXIS else STOPS
+    pixels = colored(values, stops, low, _most_mm(quantity))
+    body = context.body()
+    if body is not None:
+        pixels[~body, 3] = 0
+    return pixels
+
+
+def values_mm(context: SliceContext) -> HuArray:
+    """(rows, columns) of the quantity that the view asks for."""
+    pictures, quantity = context.pictures, context.view.quantity
+    displacement = _slices_mm(pictures.displacement_vox, context)
+    if quantity in _PATIENT_AXIS:
+        toward = np.asarray(pictures.geometry.direction, dtype=np.float32)[_PATIENT_AXIS[quantity]]
+        one: HuArray = np.tensordot(toward[::-1], displacement, axes=1)
+        return one
+    if quantity == "change" and pictures.other_displacement_vox is not None:
+        displacement = displacement - _slices_mm(pictures.other_displacement_vox, context)
+    length: HuArray = np.sqrt(np.square(displacement).sum(axis=0))
+    return length
+
+
+def colored(values: HuArray, stops: tuple[RGB, ...], low: float, high: float) -> NDArray[np.uint8]:
+    """(rows, columns, 4) uint8: values from low to high through evenly placed colours."""
+    steps = np.linspace(low, high, len(stops))
+    pixels = np.empty((*values.shape, 4), dtype=np.uint8)
+    for channel, along in enumerate(zip(*stops, strict=True)):
+        pixels[..., channel] = np.interp(values, steps, along)
+    pixels[..., 3] = _ALPHA
+    return pixels
+
+
+def _slices_mm(displacement_vox: DisplacementArray | None, context: SliceContext) -> HuArray:
+    """(3, rows, columns) components z, y, x of one slice in mm along the grid."""
+    assert displacement_vox is not None
+    plane = context.plane
+    result: HuArray = np.stack(
+        [
+            plane.slice_of(component, context.index) * np.float32(spacing)
+            for component, spacing in zip(displacement_vox, plane.spacing_zyx_mm, strict=True)
+        ]
+    )
+    return result
+
+
+def _most_mm(quantity: QuantityName) -> float:
+    return MOST_CHANGED_MM if quantity == "change" else LONGEST_MM
