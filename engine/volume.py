@@ -8,6 +8,7 @@ import numpy as np
 
 from engine.errors import InputError
 from engine.geometry import Geometry
+from engine.identity import Identity
 from engine.shapes import HuArray, MaskArray
 
 PADDING_HU = -2048.0
@@ -28,7 +29,7 @@ class Volume:
 
     `hu` float32 (z, y, x), read-only, as read (padding included). `valid` (z, y, x): false where the value
     is padding or outside the scan circle; such voxels take part in no loss and no metric. `modality`: CT, CBCT,
-    NOT_IN_HU or as DICOM says.
+    NOT_IN_HU or as DICOM says. `identity`: what tells patients and frames of reference apart.
     """
 
     hu: HuArray
@@ -36,6 +37,7 @@ class Volume:
     valid: MaskArray
     modality: str = "CT"
     name: str = field(default="", repr=False)
+    identity: Identity = field(default=Identity(), repr=False)
 
     def __post_init__(self) -> None:
         if self.hu.shape != self.geometry.shape_zyx or self.valid.shape != self.geometry.shape_zyx:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -14,6 +15,7 @@ from engine.guidance import Guidance
 from engine.io.case_folder import open_case
 from engine.io.images import read_mask_on, read_volume
 from engine.io.points import read_points
+from engine.pairing import Finding, pair_findings
 from engine.runtime import Runtime
 from engine.shapes import MaskArray, PointArray
 
@@ -29,11 +31,19 @@ def named(argument: str, read: Callable[[], T]) -> T:
 
 
 def read_case(fixed: str, moving: str) -> Case:
-    """A new case from FIXED and MOVING."""
-    return Case.new(
+    """A new case from FIXED and MOVING. What is odd about the pair is told on standard error."""
+    case = Case.new(
         named("FIXED", lambda: read_volume(fixed, name=Path(fixed).name)),
         named("MOVING", lambda: read_volume(moving, name=Path(moving).name)),
     )
+    tell(pair_findings(case.fixed, case.moving))
+    return case
+
+
+def tell(findings: Iterable[Finding]) -> None:
+    """One line each on standard error, so that nothing odd passes in silence."""
+    for finding in findings:
+        print(f"regard: {'warning' if finding.is_warning else 'note'}: {finding.text}", file=sys.stderr)
 
 
 def read_point_pairs(paths: Sequence[str], fixed: Geometry, moving: Geometry) -> tuple[PointArray, PointArray]:

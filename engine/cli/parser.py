@@ -23,6 +23,7 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for add in (
         _demo,
+        _series,
         _register,
         _regions,
         _evaluate,
@@ -67,6 +68,13 @@ def _demo(commands: _Commands) -> None:
     parser.add_argument("--out", metavar="DIR", help="write results and pictures there")
     parser.add_argument("--force", action="store_true", help="replace results that are there")
     _runtime(parser)
+
+
+def _series(commands: _Commands) -> None:
+    about = "The images in a folder and below it: patients and studies by number, phases, sizes and what is wrong."
+    parser = _command(commands, "series", "series", about)
+    parser.add_argument("folder", metavar="FOLDER", help="DICOM series and image files may lie at any depth")
+    parser.add_argument("--json", action="store_true", help="the same as JSON")
 
 
 def _register(commands: _Commands) -> None:

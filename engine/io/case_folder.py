@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from engine.case import Case
 from engine.errors import InputError, OutputError
 from engine.geometry import Geometry
 from engine.guidance import Guidance
+from engine.identity import Identity
 from engine.io.atomic import output_errors, whole_file, whole_folder
 from engine.io.case_arrays import ArrayFiles, read_displacement, read_mask, read_weights
 from engine.io.images import array_of, read_image, to_sitk_image, write_sitk_image
@@ -112,7 +114,12 @@ def _save_into(case: Case, folder: Path, present: dict[str, Any]) -> None:
 
 
 def _volume_as_dict(volume: Volume) -> dict[str, Any]:
-    return {"name": volume.name, "modality": volume.modality, "geometry": volume.geometry.as_dict()}
+    return {
+        "name": volume.name,
+        "modality": volume.modality,
+        "geometry": volume.geometry.as_dict(),
+        "identity": asdict(volume.identity),
+    }
 
 
 def _state_as_dict(state: Registration, files: ArrayFiles) -> dict[str, Any]:
@@ -157,7 +164,8 @@ def _opened_volume(folder: Path, role: str, values: dict[str, Any]) -> Volume:
     hu: HuArray = array_of(read_image(folder / f"{role}.mha", "sitkFloat32"))
     valid = array_of(read_image(folder / f"{role}_valid.mha", "sitkUInt8")) != 0
     geometry = Geometry.from_dict(values["geometry"])
-    return Volume(hu, geometry, valid, str(values["modality"]), str(values["name"]))
+    identity = Identity(**{key: str(value) for key, value in values.get("identity", {}).items()})
+    return Volume(hu, geometry, valid, str(values["modality"]), str(values["name"]), identity)
 
 
 def _opened_states(folder: Path, values: list[dict[str, Any]], geometry: Geometry) -> tuple[Registration, ...]:

@@ -11,13 +11,15 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from engine.errors import InputError
 from engine.geometry import Geometry, as_triple
+from engine.identity import Identity
+from engine.io.phases import PHASE_TAGS, phases_of
 from engine.io.quiet import quiet
 from engine.shapes import HuArray
 
@@ -31,15 +33,19 @@ _SPACING_TOLERANCE = 0.05
 _SHEAR_TOLERANCE = 0.2
 """Largest drift of the stack in the plane of its slices, in pixels."""
 
-_CONE_BEAM_WORDS = ("cbct", "cone-beam", "cone beam", "conebeam", "xvi", "on-board imager")
+CONE_BEAM_WORDS = ("cbct", "cone-beam", "cone beam", "conebeam", "xvi", "on-board imager")
 _DESCRIPTIONS = ("0008|103e", "0008|1090", "0008|0008", "0018|1030")
+_IDENTITY_TAGS = ("0010|0020", "0010|0010", "0020|0052")
 _PIXEL_TAG = b"\xe0\x7f\x10\x00"
-_WITHOUT_HU = {"RTDOSE", "RTIMAGE", "SEG", "OT", "PR", "SC", "US", "XA", "CR", "DX"}
+WITHOUT_HU = {"RTDOSE", "RTIMAGE", "SEG", "OT", "PR", "SC", "US", "XA", "CR", "DX"}
 
 
 @dataclass(frozen=True, eq=False)
-class _Slice:
-    """What the header of one slice says. `orientation` (2, 3): directions of a row and of a column."""
+class SliceHeader:
+    """What the header of one slice says. `orientation` (2, 3): directions of a row and of a column.
+
+    `phase_keys`: the values of `PHASE_TAGS`.
+    """
 
     path: Path
     series: str
@@ -50,29 +56,58 @@ class _Slice:
     pixel_spacing_yx: tuple[float, float]
     size_xy: tuple[int, int]
     is_cone_beam: bool
+    phase_keys: tuple[str, ...]
+    identity: Identity
 
 
-def read_series(folder: Path, series: str | None = None) -> tuple[HuArray, Geometry, str]:
-    """HU (Z, Y, X), geometry and modality ("CT", "CBCT", or as DICOM says) of a series in a folder.
+class DicomImage(NamedTuple):
+    """`modality`: "CT", "CBCT", or as DICOM says."""
+
+    hu: HuArray
+    geometry: Geometry
+    modality: str
+    identity: Identity
+
+
+def read_series(folder: Path, series: str | None = None) -> DicomImage:
+    """A series in a folder, HU (Z, Y, X).
 
     `series`: a Series Instance UID, or a number from the list that the error message gives when the folder holds
-    several series. Raises InputError for everything that is not one regular stack of slices.
+    several images. Raises InputError for everything that is not one regular stack of slices.
     """
-    slices = _chosen(_by_series(_headers(folder)), series)
-    ordered, geometry = _stacked(slices)
-    return _pixels(ordered, geometry), geometry, "CBCT" if ordered[0].is_cone_beam else ordered[0].modality
+    return _read(_chosen(_by_series(_headers(folder)), series))
 
 
-def _headers(folder: Path) -> list[_Slice]:
-    """The slices in a folder. Objects without an image (structures, plans) and planar images are passed over."""
-    import SimpleITK as sitk
+def read_slices(files: Sequence[Path]) -> DicomImage:
+    """The image that these slices make, whatever else lies beside them. Raises InputError as `read_series` does."""
+    return _read(_headers_of(files))
 
+
+def _read(slices: list[SliceHeader]) -> DicomImage:
+    ordered, geometry = stacked(slices)
+    first = ordered[0]
+    return DicomImage(_pixels(ordered, geometry), geometry, kind_of(first), first.identity)
+
+
+def kind_of(header: SliceHeader) -> str:
+    """`CBCT`, or the modality as DICOM says."""
+    return "CBCT" if header.is_cone_beam else header.modality
+
+
+def _headers(folder: Path) -> list[SliceHeader]:
     try:
-        files = sorted(path for path in folder.iterdir() if path.is_file() and not _is_customary_extra(path))
+        files = sorted(path for path in folder.iterdir() if path.is_file() and not is_customary_extra(path))
     except OSError as error:
         raise InputError(f"The folder cannot be read ({(error.strerror or 'unknown error').lower()}).") from error
     if not files:
         raise InputError("Expected a folder of DICOM slices; this one holds no files.")
+    return _headers_of(files)
+
+
+def _headers_of(files: Sequence[Path]) -> list[SliceHeader]:
+    """The slices among files. Objects without an image (structures, plans) and planar images are passed over."""
+    import SimpleITK as sitk
+
     reader = sitk.ImageFileReader()
     reader.SetImageIO("GDCMImageIO")
     slices, unreadable = [], 0
@@ -86,7 +121,7 @@ def _headers(folder: Path) -> list[_Slice]:
             continue
         if not _holds_its_pixels(path, reader):
             unreadable += 1
-        elif _tag(reader, "0008|0060") not in _WITHOUT_HU:
+        elif _tag(reader, "0008|0060") not in WITHOUT_HU:
             slices.append(_header(path, reader))
     if unreadable and not slices:
         raise InputError(f"Expected DICOM slices; none of the {len(files)} files in this folder can be read as one.")
@@ -117,7 +152,7 @@ def _holds_its_pixels(path: Path, reader: sitk.ImageFileReader) -> bool:
     return bool(len(dataset.PixelData) >= byte_count)
 
 
-def _is_customary_extra(path: Path) -> bool:
+def is_customary_extra(path: Path) -> bool:
     return path.name.startswith(".") or path.name.upper() in {"DICOMDIR", "THUMBS.DB"}
 
 
@@ -127,25 +162,27 @@ def _is_object_without_image(path: Path) -> bool:
     return dataset is not None and "SOPClassUID" in dataset and "Rows" not in dataset
 
 
-def tolerantly_read(path: Path, *names: str) -> Dataset | None:
-    """The named elements by pydicom, or none where it cannot read the file either."""
+def tolerantly_read(path: Path, *names: str, force: bool = False) -> Dataset | None:
+    """The named elements by pydicom, or none where it cannot read the file either. `force`: without a preamble too."""
     import pydicom
     from pydicom.errors import InvalidDicomError
 
     try:
         with warnings.catch_warnings(action="ignore"):
-            return pydicom.dcmread(path, specific_tags=list(names))
+            return pydicom.dcmread(
+                path, specific_tags=list(names), stop_before_pixels="PixelData" not in names, force=force
+            )
     except (InvalidDicomError, OSError, EOFError, ValueError, KeyError, AttributeError, NotImplementedError):
         return None
 
 
-def _header(path: Path, reader: sitk.ImageFileReader) -> _Slice:
+def _header(path: Path, reader: sitk.ImageFileReader) -> SliceHeader:
     position, orientation = _numbers(reader, "0020|0032", 3), _numbers(reader, "0020|0037", 6)
     row_spacing, column_spacing = _numbers(reader, "0028|0030", 2)
     size = reader.GetSize()
     if len(size) > 2 and size[2] > 1:
         raise InputError("The folder holds a file of several frames; a folder is read as a series of single slices.")
-    return _Slice(
+    return SliceHeader(
         path,
         _tag(reader, "0020|000e"),
         int(_tag(reader, "0020|0011") or 0),
@@ -154,7 +191,9 @@ def _header(path: Path, reader: sitk.ImageFileReader) -> _Slice:
         orientation.reshape(2, 3),
         (float(row_spacing), float(column_spacing)),
         (size[0], size[1]),
-        any(word in _tag(reader, key).lower() for key in _DESCRIPTIONS for word in _CONE_BEAM_WORDS),
+        any(word in _tag(reader, key).lower() for key in _DESCRIPTIONS for word in CONE_BEAM_WORDS),
+        tuple(_tag(reader, key) for key in PHASE_TAGS),
+        Identity.of(*(_tag(reader, key) for key in _IDENTITY_TAGS)),
     )
 
 
@@ -173,14 +212,14 @@ def _numbers(reader: sitk.ImageFileReader, key: str, count: int) -> NDArray[np.f
     return values
 
 
-def _by_series(slices: Sequence[_Slice]) -> list[list[_Slice]]:
-    series: dict[tuple[int, str], list[_Slice]] = {}
+def _by_series(slices: Sequence[SliceHeader]) -> list[list[SliceHeader]]:
+    series: dict[tuple[int, str], list[SliceHeader]] = {}
     for header in slices:
         series.setdefault((header.series_number, header.series), []).append(header)
-    return [series[key] for key in sorted(series)]
+    return [phase for key in sorted(series) for _, phase in phases_of(series[key])]
 
 
-def _chosen(all_series: list[list[_Slice]], wanted: str | None) -> list[_Slice]:
+def _chosen(all_series: list[list[SliceHeader]], wanted: str | None) -> list[SliceHeader]:
     if not all_series:
         raise InputError("Expected CT or CBCT slices in this folder; its DICOM objects hold no such image.")
     if wanted is None and len(all_series) == 1:
@@ -188,22 +227,27 @@ def _chosen(all_series: list[list[_Slice]], wanted: str | None) -> list[_Slice]:
     if wanted is not None:
         by_uid = [slices for slices in all_series if slices[0].series == wanted]
         by_number = all_series[int(wanted) - 1 : int(wanted)] if wanted.isdecimal() and int(wanted) > 0 else []
-        if by_uid or by_number:
+        if len(by_uid or by_number) == 1:
             return (by_uid or by_number)[0]
-    problem = "none of them is the one asked for" if wanted is not None else "give one"
+        problem = "several of them are phases of the one asked for" if by_uid else "none of them is the one asked for"
+    else:
+        problem = "give one"
     listed = "; ".join(f"{number}: {_described(slices)}" for number, slices in enumerate(all_series, 1))
-    count = len(all_series)
-    raise InputError(f"The folder holds {count} series, {problem} as FOLDER#NUMBER or FOLDER#SERIES_UID. {listed}.")
+    several_uids = len({slices[0].series for slices in all_series}) == len(all_series)
+    count = f"{len(all_series)} series" if several_uids else f"{len(all_series)} series or phases"
+    raise InputError(f"The folder holds {count}, {problem} as FOLDER#NUMBER or FOLDER#SERIES_UID. {listed}.")
 
 
-def _described(slices: list[_Slice]) -> str:
+def _described(slices: list[SliceHeader]) -> str:
     first = slices[0]
-    kind = "CBCT" if first.is_cone_beam else first.modality
-    return f"{kind}, {len(slices)} slices of {first.size_xy[0]}×{first.size_xy[1]}"
+    return f"{kind_of(first)}, {len(slices)} slices of {first.size_xy[0]}×{first.size_xy[1]}"
 
 
-def _stacked(slices: list[_Slice]) -> tuple[list[_Slice], Geometry]:
-    """The slices in the order of their position along the normal, and the grid that they make."""
+def stacked(slices: Sequence[SliceHeader]) -> tuple[list[SliceHeader], Geometry]:
+    """The slices in the order of their position along the normal, and the grid that they make.
+
+    Raises InputError with the reason where they are not one regular stack.
+    """
     first = slices[0]
     _refuse_mixed(slices)
     row, column = first.orientation / np.linalg.norm(first.orientation, axis=1, keepdims=True)
@@ -228,7 +272,7 @@ def _stacked(slices: list[_Slice]) -> tuple[list[_Slice], Geometry]:
     return ordered, geometry
 
 
-def _refuse_mixed(slices: list[_Slice]) -> None:
+def _refuse_mixed(slices: Sequence[SliceHeader]) -> None:
     first = slices[0]
     if len(slices) < 2:
         raise InputError("Expected a series of several slices, got a single slice; a volume is needed.")
@@ -259,7 +303,7 @@ def _regular_gap(along_normal_mm: NDArray[np.float64]) -> float:
     return mean
 
 
-def _pixels(slices: list[_Slice], geometry: Geometry) -> HuArray:
+def _pixels(slices: list[SliceHeader], geometry: Geometry) -> HuArray:
     """Rescaled values, read slice by slice in the given order."""
     import SimpleITK as sitk
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,8 @@ from engine.volume import NOT_IN_HU, Volume
 
 if TYPE_CHECKING:
     import SimpleITK as sitk
+
+    from engine.io.dicom_image import DicomImage
 
 SUFFIXES = (".nii.gz", ".nii", ".mha", ".mhd", ".nrrd", ".nhdr")
 """What `read_volume` is meant for; whatever else SimpleITK reads as a 3-D image is taken too."""
@@ -45,12 +48,24 @@ def read_volume(path: str | Path, *, name: str = "") -> Volume:
     if folder is not None:
         from engine.io.dicom_image import read_series
 
-        hu, geometry, modality = read_series(folder, series)
-    else:
-        image = read_image(Path(path), "sitkFloat32")
-        hu, geometry = array_of(image), _checked_geometry(image)
-        modality = "CT" if hu.min() < _AIR_BELOW_HU else NOT_IN_HU
+        return _dicom_volume(read_series(folder, series), name)
+    image = read_image(Path(path), "sitkFloat32")
+    hu, geometry = array_of(image), geometry_of(image)
+    modality = "CT" if hu.min() < _AIR_BELOW_HU else NOT_IN_HU
     return Volume(hu, geometry, valid_region(hu), modality, name)
+
+
+def read_files(files: Sequence[Path], *, name: str = "") -> Volume:
+    """Read an image from one file, or from the DICOM slices that make it up. Raises InputError as `read_volume`."""
+    if len(files) == 1:
+        return read_volume(files[0], name=name)
+    from engine.io.dicom_image import read_slices
+
+    return _dicom_volume(read_slices(files), name)
+
+
+def _dicom_volume(image: DicomImage, name: str) -> Volume:
+    return Volume(image.hu, image.geometry, valid_region(image.hu), image.modality, name, image.identity)
 
 
 def read_labels(path: str | Path) -> tuple[NDArray[np.int32], Geometry]:
@@ -60,7 +75,7 @@ def read_labels(path: str | Path) -> tuple[NDArray[np.int32], Geometry]:
     labels = values.astype(np.int32)
     if not np.array_equal(labels, values):
         raise InputError("Expected a mask or label image of whole numbers; this image holds fractions.")
-    return labels, _checked_geometry(image)
+    return labels, geometry_of(image)
 
 
 def read_mask_on(path: str | Path, fixed: Geometry) -> MaskArray:
@@ -154,6 +169,19 @@ def read_image(path: Path, pixel_type: str) -> sitk.Image:
     """Read a 3-D image of one value a voxel as a SimpleITK pixel type, or raise InputError with the reason."""
     import SimpleITK as sitk
 
+    reader = image_reader(path)
+    reader.SetOutputPixelType(getattr(sitk, pixel_type))
+    try:
+        with quiet():
+            return reader.Execute()
+    except RuntimeError as error:
+        raise InputError(_unreadable(path)) from error
+
+
+def image_reader(path: Path) -> sitk.ImageFileReader:
+    """A reader that knows the header of a 3-D image, or an InputError with the reason why it is none."""
+    import SimpleITK as sitk
+
     try:
         readable = path.is_file()
         with path.open("rb"):
@@ -164,16 +192,15 @@ def read_image(path: Path, pixel_type: str) -> sitk.Image:
         raise InputError("Expected an image file or a DICOM folder; this is neither.")
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(path))
-    reader.SetOutputPixelType(getattr(sitk, pixel_type))
     if path.name.lower().endswith((".nii", ".nii.gz")):
         refuse_damaged_nifti(path)
     try:
         with quiet():
             reader.ReadImageInformation()
             _refuse_unusable(reader)
-            return reader.Execute()
     except RuntimeError as error:
         raise InputError(_unreadable(path)) from error
+    return reader
 
 
 def _open_problem(error: OSError) -> str:
@@ -205,13 +232,15 @@ def _refuse_unusable(reader: sitk.ImageFileReader) -> None:
         reader.SetExtractSize([*size[:3], 0])
 
 
-def _checked_geometry(image: sitk.Image) -> Geometry:
-    x, y, z = image.GetSize()
-    rows = np.reshape(image.GetDirection(), (3, 3))
+def geometry_of(image: sitk.Image | sitk.ImageFileReader) -> Geometry:
+    """The grid of an image, or of a file whose header was read; an InputError where its axes are sheared."""
+    x, y, z = image.GetSize()[:3]
+    axes = len(image.GetSize())
+    rows = np.reshape(image.GetDirection(), (axes, axes))[:3, :3]
     return Geometry(
         (z, y, x),
-        as_triple(image.GetSpacing()),
-        as_triple(image.GetOrigin()),
+        as_triple(image.GetSpacing()[:3]),
+        as_triple(image.GetOrigin()[:3]),
         (as_triple(rows[0]), as_triple(rows[1]), as_triple(rows[2])),
     )
 

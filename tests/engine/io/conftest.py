@@ -1,4 +1,4 @@
-"""A small asymmetric case, DICOM slices with chosen faults, and a disk that takes little."""
+"""A small asymmetric case, and a disk that takes little."""
 
 from __future__ import annotations
 
@@ -6,22 +6,15 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
-from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
 from engine.case import Case
 from engine.geometry import Geometry
 from engine.registration import Certificate, Registration, Step
 from engine.roi import Box
 from engine.volume import Volume
-
-ROW = np.array([0.96, 0.28, 0.0])
-COLUMN = np.array([-0.28, 0.96, 0.0])
 
 
 @pytest.fixture
@@ -63,71 +56,6 @@ def case(oblique: Geometry, make_registration: Callable[[Geometry], Registration
     new = Case.new(fixed, moving)
     rigid = new.after(new.current.after(steps[0], rigid=deformed.rigid))
     return rigid.after(rigid.current.after(steps[1], displacement_vox=deformed.displacement_vox, model="general"))
-
-
-WriteSeries = Callable[..., list[Path]]
-
-
-@pytest.fixture
-def write_series() -> WriteSeries:
-    """Writes CT slices of 5 × 7 pixels (y, x), 2.5 mm apart, in files whose names are not in the order of position.
-
-    Slice k holds stored values `1000 + 100 k + 10 y + x`, slope 2, intercept -3000. `change(k, dataset)` may spoil it.
-    """
-
-    def write(
-        folder: Path, count: int = 4, change: Callable[[int, Dataset], object] | None = None, prefix: str = ""
-    ) -> list[Path]:
-        folder.mkdir(exist_ok=True)
-        series = generate_uid()
-        paths = []
-        for k in range(count):
-            dataset = _slice(k, series)
-            if change is not None:
-                change(k, dataset)
-            paths.append(folder / f"{prefix}{(7 * k) % 10}-{k}.dcm")
-            dataset.save_as(paths[-1], enforce_file_format=True)
-        return paths
-
-    return write
-
-
-def _slice(k: int, series: str) -> FileDataset:
-    meta = FileMetaDataset()
-    meta.MediaStorageSOPClassUID = CTImageStorage
-    meta.MediaStorageSOPInstanceUID = generate_uid()
-    meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    dataset = FileDataset("", {}, file_meta=meta, preamble=bytes(128))
-    values: dict[str, Any] = {
-        "SOPClassUID": CTImageStorage,
-        "SOPInstanceUID": meta.MediaStorageSOPInstanceUID,
-        "StudyInstanceUID": generate_uid(),
-        "SeriesInstanceUID": series,
-        "SeriesNumber": 3,
-        "InstanceNumber": 20 - k,
-        "Modality": "CT",
-        "PatientName": "Confidential^Name",
-        "PatientID": "SECRET",
-        "Rows": 5,
-        "Columns": 7,
-        "PixelSpacing": [1.9, 1.3],
-        "SliceThickness": 99,
-        "ImageOrientationPatient": [*ROW, *COLUMN],
-        "ImagePositionPatient": [10.5, -20.25, -300 + 2.5 * k],
-        "SamplesPerPixel": 1,
-        "PhotometricInterpretation": "MONOCHROME2",
-        "BitsAllocated": 16,
-        "BitsStored": 16,
-        "HighBit": 15,
-        "PixelRepresentation": 0,
-        "RescaleSlope": 2,
-        "RescaleIntercept": -3000,
-    }
-    for key, value in values.items():
-        setattr(dataset, key, value)
-    y, x = np.mgrid[:5, :7]
-    dataset.PixelData = (1000 + 100 * k + 10 * y + x).astype("<u2").tobytes()
-    return dataset
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ import pytest
 from engine.case import Case
 from engine.errors import InputError, OutputError
 from engine.guidance import Guidance
+from engine.identity import Identity
 from engine.io.case_folder import open_case, save_case
 from engine.registration import Step
 from engine.volume import Volume
@@ -21,7 +22,7 @@ ALL_FILES = {"case.json", "fixed.mha", "fixed_valid.mha", "moving.mha", "moving_
 def _assert_same_volume(a: Volume, b: Volume) -> None:
     assert a.hu.tobytes() == b.hu.tobytes()
     np.testing.assert_array_equal(a.valid, b.valid)
-    assert (a.geometry, a.modality, a.name) == (b.geometry, b.modality, b.name)
+    assert (a.geometry, a.modality, a.name, a.identity) == (b.geometry, b.modality, b.name, b.identity)
 
 
 def _assert_same(a: Case, b: Case) -> None:
@@ -48,6 +49,22 @@ def test_a_case_reopens_bit_for_bit(tmp_path: Path, case: Case) -> None:
 
     _assert_same(open_case(tmp_path / "case"), case.undone())
     assert set(os.listdir(tmp_path / "case")) == ALL_FILES, "two states share one array of zeros, which has no file"
+
+
+def test_whose_images_they_are_is_kept_unread_and_may_be_missing(tmp_path: Path, case: Case) -> None:
+    named = replace(case, fixed=replace(case.fixed, identity=Identity.of("SECRET", "Doe^Jane", "1.2.3")))
+    save_case(named, tmp_path / "case")
+    manifest = tmp_path / "case" / "case.json"
+    text = manifest.read_text(encoding="utf-8")
+
+    _assert_same(open_case(tmp_path / "case"), named)
+    assert not any(word in text for word in ("SECRET", "Doe", "doe", "1.2.3"))
+
+    values = json.loads(text)
+    for role in ("fixed", "moving"):
+        del values[role]["identity"]
+    manifest.write_text(json.dumps(values), encoding="utf-8")
+    assert open_case(tmp_path / "case").fixed.identity == Identity()
 
 
 def test_negative_zero_is_not_lost(tmp_path: Path, case: Case) -> None:
