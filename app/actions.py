@@ -146,6 +146,8 @@ def _file_rows() -> list[Row]:
     return [
         Row("open", "File", "Open images …", "Ctrl+O",
             "Choose the fixed and the moving image", lambda w: w.ask_images(), _idle),
+        Row("browse", "File", "Open folder …", "Ctrl+Alt+O",
+            "Look through a folder of series and choose the fixed and the moving image", lambda w: w.ask_folder()),
         Row("open_case", "File", "Open case …", "Ctrl+Shift+O",
             "Go on with a saved case", lambda w: w.ask_case(), _idle),
         Row("demo", "File", "Open demo case", "Ctrl+D",

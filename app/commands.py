@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -88,6 +88,16 @@ class Commands(QObject):
             store.set_images(*((volume, store.moving) if role == "fixed" else (store.fixed, volume)))
 
         self._begin(f"Opening the {role} image", job_of(lambda: engine.read_volume(path, name=role)), place)
+
+    def open_files(self, fixed: Sequence[Path], moving: Sequence[Path]) -> None:
+        """Open the images that these files make up; a role without files keeps its image."""
+        files: dict[Role, Sequence[Path]] = {"fixed": fixed, "moving": moving}
+        kept = {"fixed": self.store.fixed, "moving": self.store.moving}
+
+        def read() -> dict[str, Volume]:
+            return {role: engine.read_files(paths, name=role) for role, paths in files.items() if paths}
+
+        self._begin("Opening the images", job_of(read), lambda read: self.store.set_images(**{**kept, **read}))
 
     def swap_images(self) -> None:
         if not self.store.running:

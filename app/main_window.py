@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from PySide6.QtCore import Qt, QTimer
 from PySide6.QtGui import QCloseEvent, QDragEnterEvent, QDropEvent, QGuiApplication, QKeyEvent, QKeySequence
@@ -13,6 +14,7 @@ import engine
 from app import settings, theme
 from app.autosave import discard, unsaved_cases
 from app.commands import Commands
+from app.dialogs.browse_images import BrowseDialog
 from app.dialogs.compare_fits import CompareFitsDialog
 from app.dialogs.export import ExportDialog
 from app.dialogs.files import MASK_FILTER, ask_file, ask_folder, ask_new_folder
@@ -22,11 +24,13 @@ from app.dialogs.open_images import OpenDialog
 from app.fits import Comparison
 from app.folding import Folding
 from app.menus import Actions
+from app.pair_check import PairCheck
 from app.panels.history import HistoryPanel
 from app.panels.parts import MessageBar
 from app.panels.points import PointsPanel
 from app.panels.quality import QualityPanel
 from app.panels.readout import Readout
+from app.panels.recent import RecentMenu
 from app.panels.regions import RegionsPanel
 from app.panels.run import RunPanel
 from app.panels.toolbar import ViewBar
@@ -37,6 +41,9 @@ from app.viewer.boxes import Use
 from app.viewer.grid import Grid
 from app.viewer.pop_out import PopOut
 from app.worker import Worker
+
+if TYPE_CHECKING:
+    from engine.pairing import Finding
 
 _ABOUT = (
     "Regard reviews and refines deformable registrations of CT and cone-beam CT for radiotherapy.\n\n"
@@ -57,17 +64,28 @@ class MainWindow(QMainWindow):
         self.worker = Worker(self)
         self.commands = Commands(self.store, self.worker, self)
         self.folding = Folding(self.store, self.worker, self)
+        self.pair_check = PairCheck(self.store, self.worker, self)
         self.problems = Problems(self)
         self.grid = Grid(self.store)
         self.actions_table = Actions(self)
         self.dialog: QWidget | None = None
         self._closing = False
+        self._odd = ""
         self._build()
         self._connect()
 
     def ask_images(self) -> None:
         dialog = OpenDialog(self)
         dialog.chosen.connect(self.commands.open_pair)
+        self._show_dialog(dialog)
+
+    def ask_folder(self) -> None:
+        self._hold(ask_folder(self, "Choose a folder to look through", self.browse))
+
+    def browse(self, folder: str | Path) -> None:
+        """Show the series in a folder and below it, to choose from."""
+        dialog = BrowseDialog(self.store, self.worker, Path(folder), self)
+        dialog.chosen.connect(self.commands.open_files)
         self._show_dialog(dialog)
 
     def ask_case(self) -> None:
@@ -152,9 +170,13 @@ class MainWindow(QMainWindow):
         self.take_paths([url.toLocalFile() for url in event.mimeData().urls()])
 
     def take_paths(self, paths: list[str]) -> None:
-        """Take what was dropped: a case, both images, or one of them."""
-        if len(paths) == 1 and (Path(paths[0]) / "case.json").is_file():
-            self.commands.open_case(paths[0])
+        """Take what was dropped: a case, results that hold one, a folder to choose from, or one or two images."""
+        single = Path(paths[0]) if len(paths) == 1 else Path()
+        cases = [folder for folder in (single, single / "case") if (folder / "case.json").is_file()]
+        if len(paths) == 1 and cases:
+            self.commands.open_case(cases[0])
+        elif len(paths) == 1 and single.is_dir():
+            self.browse(single)
         elif len(paths) == 2:
             self.commands.open_pair(*paths)
             self.message.say(
@@ -198,6 +220,9 @@ class MainWindow(QMainWindow):
         whole = _splitter(Qt.Orientation.Horizontal, self.workflow, center, right)
         whole.setStretchFactor(1, 1)
         whole.setSizes([265, 900, 265])
+        self.recent = RecentMenu(store, self.commands.open_case, self)
+        self.menuBar().actions()[0].menu().insertMenu(actions["demo"], self.recent)
+        self.workflow.offer_recent(self.recent)
         self._splitters = {"columns": whole, "lists": lists}
         self.setCentralWidget(whole)
         self.setStatusBar(self.readout)
@@ -215,10 +240,22 @@ class MainWindow(QMainWindow):
         self.grid.hovered.connect(self.readout.hover)
         self.folding.failed.connect(self.problems.show)
         self.commands.models_known.connect(self.workflow.set_models)
+        self.pair_check.found.connect(self.workflow.warn_of_pair)
+        self.pair_check.found.connect(self._tell_findings)
+        self.pair_check.failed.connect(self.problems.show)
         self.commands.unlike_training.connect(self.workflow.warn_of_model)
         self.worker.idle.connect(self._close_if_wanted)
         self.store.case_changed.connect(self._show_title)
         self.store.case_changed.connect(self._count_pairs)
+
+    def _tell_findings(self, findings: tuple[Finding, ...]) -> None:
+        """Say what is odd about the pair; what was said of another pair goes away with it."""
+        if self._odd and self.message.text.text() == self._odd:
+            self.message.hide()
+        self._odd = "\n".join(finding.text for finding in findings)
+        if findings:
+            swap = {"Swap roles": self.commands.swap_images}
+            self.message.say(self._odd, swap if any(finding.kind == "roles" for finding in findings) else {})
 
     def _fit_screen(self) -> None:
         available = QGuiApplication.primaryScreen().availableGeometry()

@@ -11,6 +11,8 @@ from PySide6.QtWidgets import QMainWindow, QSplitter
 from app.store import RunSettings
 from app.theme import ThemeName
 
+_MOST_RECENT = 8
+
 
 def stored() -> QSettings:
     return QSettings("Regard", "Regard")
@@ -47,6 +49,26 @@ def last_folder() -> Path:
 
 def remember_folder(path: Path) -> None:
     stored().setValue("folder", str(path if path.is_dir() else path.parent))
+
+
+def recent_cases() -> list[Path]:
+    """The folders of cases opened or saved last, the newest first, without those that are gone."""
+    return [folder for folder in _remembered_cases() if (folder / "case.json").is_file()][:_MOST_RECENT]
+
+
+def remember_case(folder: Path) -> bool:
+    """Put a case first; whether that changed anything."""
+    known, folder = _remembered_cases(), folder.resolve()
+    kept = [folder, *(other for other in known if other != folder)][: 2 * _MOST_RECENT]
+    if kept != known:
+        stored().setValue("recent", [str(path) for path in kept])
+    return kept != known
+
+
+def _remembered_cases() -> list[Path]:
+    """One entry comes back from some stores as a text instead of a list."""
+    values = stored().value("recent") or []
+    return [Path(str(value)) for value in ([values] if isinstance(values, str) else values)]
 
 
 def save_window(window: QMainWindow, splitters: dict[str, QSplitter]) -> None:

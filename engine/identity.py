@@ -18,8 +18,12 @@ class Identity:
 
     @classmethod
     def of(cls, patient_id: str, patient_name: str, frame_of_reference: str) -> Identity:
-        """From what DICOM says. Names that differ only in case and separators are one name."""
-        words = patient_name.replace("^", " ").casefold().split()
+        """From what DICOM says. Names that differ only in case, separators and letters beyond ASCII are one name.
+
+        Scanners write such letters in different encodings, and whoever reads a name may not know in which.
+        """
+        plain = patient_name.encode("ascii", "ignore").decode("ascii").casefold()
+        words = plain.translate(dict.fromkeys(map(ord, "^="), " ")).split()
         return cls(_digest(patient_id.strip()), _digest(" ".join(words)), _digest(frame_of_reference.strip()))
 
 

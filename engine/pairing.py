@@ -30,7 +30,7 @@ class Finding:
 
 
 def pair_findings(fixed: Volume, moving: Volume) -> tuple[Finding, ...]:
-    """What is odd about a pair, the gravest first."""
+    """What is odd about a pair, warnings first."""
     found = list(label_findings(fixed.identity, moving.identity, fixed.modality, moving.modality))
     if _is_same(fixed, moving):
         text = "Fixed and moving are the same image, voxel by voxel. Open the other one in place of one of them."
@@ -43,11 +43,11 @@ def pair_findings(fixed: Volume, moving: Volume) -> tuple[Finding, ...]:
             "Check that both show the same region; align them first."
         )
         found.append(Finding("overlap", text))
-    return tuple(sorted(found, key=lambda finding: not finding.is_warning))
+    return _warnings_first(found)
 
 
 def label_findings(fixed: Identity, moving: Identity, fixed_modality: str, moving_modality: str) -> tuple[Finding, ...]:
-    """What the labels of two images say against them, without a look at the images."""
+    """What the labels of two images say against them, warnings first, without a look at the images."""
     found = []
     if _differ(fixed.patient_id, moving.patient_id):
         text = "The images name different patient IDs. Go on only if you know that they show one patient."
@@ -55,6 +55,9 @@ def label_findings(fixed: Identity, moving: Identity, fixed_modality: str, movin
     elif _differ(fixed.patient_name, moving.patient_name):
         text = "The images name different patients. Go on only if you know that they show one patient."
         found.append(Finding("patient", text))
+    elif _names_somebody(fixed) != _names_somebody(moving):
+        text = "Only one of the images names its patient: nothing tells whether both show the same one."
+        found.append(Finding("patient", text, is_warning=False))
     if (fixed_modality, moving_modality) == ("CT", "CBCT"):
         text = (
             "The fixed image is a CT and the moving one a CBCT. Usually the planning CT is the moving image, "
@@ -64,7 +67,11 @@ def label_findings(fixed: Identity, moving: Identity, fixed_modality: str, movin
     if _differ(fixed.frame_of_reference, moving.frame_of_reference):
         text = "The images lie in different frames of reference: align them before anything else."
         found.append(Finding("frame", text, is_warning=False))
-    return tuple(found)
+    return _warnings_first(found)
+
+
+def _warnings_first(found: list[Finding]) -> tuple[Finding, ...]:
+    return tuple(sorted(found, key=lambda finding: not finding.is_warning))
 
 
 def overlap(fixed: Geometry, moving: Geometry) -> float:
@@ -74,6 +81,10 @@ def overlap(fixed: Geometry, moving: Geometry) -> float:
     indices = moving.indices(fixed.points(probes))
     inside = (indices >= -0.5) & (indices <= np.asarray(moving.size_xyz) - 0.5)
     return float(inside.all(axis=1).mean())
+
+
+def _names_somebody(identity: Identity) -> bool:
+    return bool(identity.patient_id or identity.patient_name)
 
 
 def _differ(one: str, other: str) -> bool:

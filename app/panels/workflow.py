@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import (
@@ -12,6 +12,7 @@ from PySide6.QtWidgets import (
     QFormLayout,
     QFrame,
     QLineEdit,
+    QMenu,
     QPushButton,
     QScrollArea,
     QSpinBox,
@@ -25,6 +26,9 @@ from app.panels.parts import action_button, label, row, set_role
 from app.stages import Stage, Status, stages
 from app.store import Store
 from engine.volume import Volume
+
+if TYPE_CHECKING:
+    from engine.pairing import Finding
 
 _MARKS = {Status.DONE: "✓", Status.NEXT: "▸", Status.OPEN: "○", Status.BLOCKED: "·"}
 _MOST_ITERATIONS = 5000
@@ -143,6 +147,21 @@ class WorkflowPanel(QScrollArea):
         self.model_warning.setToolTip("\n".join(sentences))
         self.model_warning.setVisible(bool(sentences))
 
+    def warn_of_pair(self, findings: tuple[Finding, ...]) -> None:
+        """Say what is odd about the two images, for as long as they are open."""
+        warnings = [finding.text for finding in findings if finding.is_warning]
+        more = f" ({len(warnings) - 1} more)" if len(warnings) > 1 else ""
+        self.pair_warning.setText(f"⚠ {warnings[0].split('.')[0]}.{more}" if warnings else "")
+        self.pair_warning.setToolTip("\n".join(finding.text for finding in findings))
+        self.pair_warning.setVisible(bool(warnings))
+
+    def offer_recent(self, menu: QMenu) -> None:
+        """A button with the cases of late, there as long as there are some."""
+        self.recent_button.setMenu(menu)
+        action = menu.menuAction()
+        action.changed.connect(lambda: self.recent_button.setVisible(action.isEnabled()))
+        self.recent_button.setVisible(action.isEnabled())
+
     def update_stages(self) -> None:
         """Show how far the case has come."""
         store = self._store
@@ -162,8 +181,13 @@ class WorkflowPanel(QScrollArea):
         sections["images"].form.addRow("Moving", self.moving_text)
         sections["images"].add_main(action_button(actions["open"]))
         sections["images"].form.addRow(
-            row(action_button(actions["demo"], "Demo case"), action_button(actions["open_case"]))
+            row(action_button(actions["browse"]), action_button(actions["demo"], "Demo case"))
         )
+        self.recent_button = QPushButton("Recent cases", toolTip="Go on with one of the cases of late")
+        sections["images"].form.addRow(row(action_button(actions["open_case"]), self.recent_button))
+        self.pair_warning = label(role="warn", wrap=True)
+        sections["images"].layout().addWidget(self.pair_warning)
+        self.warn_of_pair(())
         self._fill_align(actions)
         self.model = self._combo("model", {"general": "general"}, "The pretrained network")
         self.model.setMinimumContentsLength(6)

@@ -400,7 +400,7 @@ def _missing(pictures: Pictures, image: ImageName) -> str:
 
 
 _EMPTY: dict[ImageName, str] = {
-    "fixed": "Drop the fixed image here\nor press Ctrl+O",
+    "fixed": "Drop the fixed image or a folder here,\nor press Ctrl+O",
     "moving": "Then drop the moving image",
     "warped": "The moving image appears here,\nwarped onto the fixed one",
     "difference": "What is left between the two\nappears here",

@@ -95,8 +95,8 @@ class Study:
 class Entry:
     """One image: what its headers say of it. `files` in the order of position where it is one stack.
 
-    `address`: what the command line takes, empty where a series lies in several folders. `phase_set`: the same text for
-    all phases of one 4-D image. `problem`: why it cannot be opened; `notes`: what is unusual and can be lived with.
+    `address`: what the command line takes, empty where a series lies in several folders. `phase_set`: what all phases
+    of one 4-D image are called together. `problem`: why it cannot be opened; `notes`: what is unusual but does no harm.
     """
 
     files: tuple[Path, ...] = field(repr=False)
@@ -246,12 +246,10 @@ def _of_series(files: Sequence[_File]) -> list[Entry]:
     except InputError as error:
         return [replace(blank, problem=str(error))]
     phases = phases_of(headers)
-    whole = blank.description or "4-D"
-    entries = []
-    for phase, slices in phases:
-        phase_set = f"{whole} {slices[0].series}" if len(phases) > 1 else ""
-        entries.append(replace(_of_stack(blank, slices), phase=phase, phase_set=phase_set))
-    return entries
+    if len(phases) == 1:
+        return [_of_stack(blank, headers)]
+    phase_set = ", ".join(part for part in (blank.description, f"series {headers[0].series_number}") if part)
+    return [replace(_of_stack(blank, slices), phase=phase, phase_set=phase_set) for phase, slices in phases]
 
 
 def _blank(files: Sequence[_File]) -> Entry:
@@ -390,5 +388,5 @@ def _with_phase_sets(entries: list[Entry]) -> list[Entry]:
         if len(members) > 1 and len(set(phases)) == len(phases):
             for index, phase in zip(members, phases, strict=True):
                 rest = phase_in(entries[index].description)[1]
-                result[index] = replace(entries[index], phase=phase, phase_set=rest or "4-D")
+                result[index] = replace(entries[index], phase=phase, phase_set=rest or "series")
     return result

@@ -24,6 +24,8 @@ _PHASE_WORDS = (
     re.compile(r"(?<![a-z0-9])(?P<word>average|ave|avg|aip|mip|minip|inhale|exhale)(?![a-z0-9])", re.IGNORECASE),
 )
 
+_INITIALS = {"ave": "average", "avg": "average", "aip": "average", "mip": "MIP", "minip": "MinIP"}
+
 
 class _Placed(Protocol):
     @property
@@ -72,7 +74,10 @@ def _told(match: re.Match[str]) -> str:
     if found.get("percent"):
         way = f" {found['way'].lower()}" if found.get("way") else ""
         return f"{float(found['percent']):g} %{way}"
-    return f"phase {int(found['number'])}" if found.get("number") else found["word"].lower()
+    if found.get("number"):
+        return f"phase {int(found['number'])}"
+    word = found["word"].lower()
+    return _INITIALS.get(word, word)
 
 
 def _repeats(slices: Sequence[_Placed]) -> bool:

@@ -17,5 +17,7 @@ def test_other_words_differ_and_none_is_unknown() -> None:
     assert Identity.of("", "^^", "") == Identity()
 
 
-def test_names_in_bytes_that_are_no_text_count_too() -> None:
-    assert Identity.of("", b"M\xfcller".decode("utf-8", "surrogateescape"), "").patient_name
+def test_one_name_in_two_encodings_is_one_name() -> None:
+    latin = b"M\xfcller^Eva".decode("utf-8", "surrogateescape")
+
+    assert Identity.of("", latin, "") == Identity.of("", "Müller^Eva", "") != Identity.of("", "Keller^Eva", "")

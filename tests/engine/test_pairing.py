@@ -34,7 +34,7 @@ def test_a_planning_ct_for_a_cone_beam_ct_of_one_patient_raises_nothing(fixed: V
         (Identity.of("2", "A^B", "1.2"), ["patient"]),
         (Identity.of("1", "C^D", "1.2"), ["patient"]),
         (Identity.of("", "A^B", ""), []),
-        (Identity(), []),
+        (Identity(), ["patient"]),
         (Identity.of("1", "A^B", "1.3"), ["frame"]),
         (Identity.of("2", "C^D", "1.3"), ["patient", "frame"]),
     ],
@@ -51,13 +51,21 @@ def test_a_frame_of_reference_is_something_to_know_and_a_patient_a_warning(fixed
     assert [finding.is_warning for finding in pair_findings(fixed, other)] == [True, False]
 
 
+def test_a_patient_that_one_image_alone_names_is_no_warning(fixed: Volume, moving: Volume) -> None:
+    nobody = replace(moving, identity=Identity())
+
+    (finding,) = pair_findings(fixed, nobody)
+    assert not finding.is_warning
+    assert kinds(replace(fixed, identity=Identity()), nobody) == []
+
+
 def test_swapped_roles_are_suspected(fixed: Volume, moving: Volume) -> None:
     assert kinds(moving, fixed) == ["roles"]
     assert label_findings(Identity(), Identity(), "CT", "CT") == ()
 
 
 def test_one_image_twice_is_seen_by_its_voxels(fixed: Volume, aligned: Geometry) -> None:
-    again = replace(fixed, hu=fixed.hu.copy(), identity=Identity())
+    again = replace(fixed, hu=fixed.hu.copy())
     elsewhere = replace(again, geometry=replace(aligned, origin_xyz_mm=(-30.0, 52.0, -411.0)))
 
     assert kinds(fixed, again) == ["same"]

@@ -49,7 +49,8 @@ def test_repetitions_that_no_tag_tells_apart_stay_together() -> None:
         ("CT T90 lung", "90 %", "CT lung"),
         ("case1_T00.mha", "0 %", "case1_ .mha"),
         ("4DCT phase 3", "phase 3", "4DCT"),
-        ("4DCT Average", "average", "4DCT"),
+        ("4DCT AIP", "average", "4DCT"),
+        ("4DCT_MinIP", "MinIP", "4DCT"),
         ("T2 TSE", "", "T2 TSE"),
         ("Head 1250%", "", "Head 1250%"),
     ],
@@ -59,4 +60,4 @@ def test_a_phase_in_words(description: str, phase: str, rest: str) -> None:
 
 
 def test_phases_are_sorted_by_number() -> None:
-    assert sorted(["mip", "100 %", "20 %", "0 %"], key=phase_order) == ["0 %", "20 %", "100 %", "mip"]
+    assert sorted(["MIP", "100 %", "20 %", "0 %"], key=phase_order) == ["0 %", "20 %", "100 %", "MIP"]
