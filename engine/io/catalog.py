@@ -23,6 +23,7 @@ from engine.io.dicom_image import (
     CONE_BEAM_WORDS,
     WITHOUT_HU,
     SliceHeader,
+    damage,
     is_customary_extra,
     kind_of,
     stacked,
@@ -177,7 +178,7 @@ def _files_below(root: Path) -> Iterator[Path]:
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(names):
             path = Path(place, name)
-            if not is_customary_extra(path) and path.is_file():
+            if not is_customary_extra(path) and os.path.isfile(path):
                 yield path
 
 
@@ -326,7 +327,7 @@ def _text(dataset: Dataset, name: str) -> str:
     try:
         value = dataset.get(name)
         return "" if value is None else str(value).strip(" \0")
-    except (ValueError, TypeError, AttributeError, KeyError, NotImplementedError):
+    except damage():
         return ""
 
 
@@ -340,7 +341,7 @@ def _whole(dataset: Dataset, name: str, default: int) -> int:
 def _numbers(dataset: Dataset, name: str, count: int) -> NDArray[np.float64]:
     try:
         values = np.array([float(value) for value in dataset.get(name) or ()])
-    except (ValueError, TypeError, AttributeError, KeyError, NotImplementedError):
+    except damage():
         values = np.empty(0)
     if len(values) != count or not np.isfinite(values).all():
         raise InputError("A slice of this series lacks its position, orientation or pixel spacing.")

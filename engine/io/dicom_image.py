@@ -7,7 +7,9 @@ strictly: what is not one regular stack of slices is refused, and nothing is rep
 from __future__ import annotations
 
 import os
+import struct
 import warnings
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -165,15 +167,24 @@ def _is_object_without_image(path: Path) -> bool:
 def tolerantly_read(path: Path, *names: str, force: bool = False) -> Dataset | None:
     """The named elements by pydicom, or none where it cannot read the file either. `force`: without a preamble too."""
     import pydicom
-    from pydicom.errors import InvalidDicomError
 
     try:
         with warnings.catch_warnings(action="ignore"):
             return pydicom.dcmread(
                 path, specific_tags=list(names), stop_before_pixels="PixelData" not in names, force=force
             )
-    except (InvalidDicomError, OSError, EOFError, ValueError, KeyError, AttributeError, NotImplementedError):
+    except damage():
         return None
+
+
+def damage() -> tuple[type[Exception], ...]:
+    """What pydicom raises about a file that is damaged or no DICOM, when it reads and when a value is looked at."""
+    from pydicom.errors import BytesLengthException, InvalidDicomError
+
+    return (
+        InvalidDicomError, BytesLengthException, OSError, EOFError, ValueError, TypeError, LookupError, ArithmeticError,
+        AttributeError, NotImplementedError, RecursionError, MemoryError, struct.error, zlib.error,
+    )  # fmt: skip
 
 
 def _header(path: Path, reader: sitk.ImageFileReader) -> SliceHeader:

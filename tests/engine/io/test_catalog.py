@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from pydicom.dataset import Dataset
-from pydicom.uid import RTStructureSetStorage
+from pydicom.uid import DeflatedExplicitVRLittleEndian, RTStructureSetStorage
 
 from engine.errors import InputError
 from engine.geometry import Geometry
@@ -193,6 +193,27 @@ def test_other_objects_cases_and_hidden_folders_are_passed_over(tmp_path: Path, 
     found = catalog(tmp_path)
 
     assert (found.entries, found.passed_over) == ((), 1)
+
+
+def test_damaged_headers_are_passed_over_and_nothing_of_them_is_told(tmp_path: Path, write_series: WriteSeries) -> None:
+    """A length that no number has, a stream that cannot be inflated, and a header cut short."""
+
+    def deflated(_: int, dataset: Dataset) -> None:
+        dataset.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
+
+    (odd,) = write_series(tmp_path / "odd", 1)
+    (stream,) = write_series(tmp_path / "stream", 1, deflated)
+    (cut,) = write_series(tmp_path / "cut", 1)
+    header = bytearray(odd.read_bytes())
+    header[138] = 3
+    odd.write_bytes(header)
+    stream.write_bytes(stream.read_bytes()[:-120] + bytes(range(120)))
+    cut.write_bytes(cut.read_bytes()[:150])
+
+    found = catalog(tmp_path)
+
+    assert found.passed_over == 3
+    assert found.entries == ()
 
 
 def test_stop_keeps_what_was_found(tmp_path: Path, write_series: WriteSeries) -> None:
