@@ -39,27 +39,34 @@ _ALIGN = Qt.AlignmentFlag
 
 
 def paint_annotations(painter: QPainter, rect: QRectF, state: PaneState, transform: QTransform) -> None:
-    """Paint in pixels over the picture of a pane."""
+    """Paint in pixels what moves over the picture of a pane: cursor, guides, boxes, marks, and the place."""
     painter.setRenderHint(QPainter.RenderHint.Antialiasing, False)
-    if state.layers:
-        _paint_cursor(painter, rect, transform.map(QPointF(*state.cursor_mm)))
-        _paint_guides(painter, rect, state, transform)
-        for shape in state.outlines:
-            _paint_outline(painter, shape, transform)
-        for mark in state.marks:
-            _paint_mark(painter, mark, transform.map(QPointF(*mark.place_mm)))
-        _paint_edges(painter, rect, state)
-        _paint_scale(painter, rect, abs(transform.m11()))
-        for number, bar in enumerate(state.bars if rect.height() >= _HIGH else ()):
-            _paint_bar(painter, rect, bar, number)
-    _write(painter, rect, _ALIGN.AlignLeft | _ALIGN.AlignTop, state.title, bold=True)
-    if state.hint:
-        _write_hint(painter, rect, state.hint)
-        return
+    _paint_cursor(painter, rect, transform.map(QPointF(*state.cursor_mm)))
+    _paint_guides(painter, rect, state, transform)
+    for shape in state.outlines:
+        _paint_outline(painter, shape, transform)
+    for mark in state.marks:
+        _paint_mark(painter, mark, transform.map(QPointF(*mark.place_mm)))
     _write(painter, rect, _ALIGN.AlignLeft | _ALIGN.AlignBottom, state.place_text, _DIM_TEXT_COLOR)
+
+
+def paint_captions(painter: QPainter, rect: QRectF, state: PaneState, transform: QTransform) -> None:
+    """Paint in pixels what stays: title, edge letters, scale, colour bars, window, and what the hand is to do."""
+    painter.setRenderHint(QPainter.RenderHint.Antialiasing, False)
+    _paint_edges(painter, rect, state)
+    _paint_scale(painter, rect, abs(transform.m11()))
+    for number, bar in enumerate(state.bars if rect.height() >= _HIGH else ()):
+        _paint_bar(painter, rect, bar, number)
+    _write(painter, rect, _ALIGN.AlignLeft | _ALIGN.AlignTop, state.title, bold=True)
     if rect.width() >= _WIDE:
         _write(painter, rect, _ALIGN.AlignRight | _ALIGN.AlignBottom, state.window_text, _DIM_TEXT_COLOR)
     _write(painter, rect, _ALIGN.AlignRight | _ALIGN.AlignTop, state.prompt, SELECTED_COLOR)
+
+
+def paint_hint(painter: QPainter, rect: QRectF, state: PaneState) -> None:
+    """Paint what an empty pane says."""
+    _write(painter, rect, _ALIGN.AlignLeft | _ALIGN.AlignTop, state.title, bold=True)
+    _write_hint(painter, rect, state.hint)
 
 
 def _paint_cursor(painter: QPainter, rect: QRectF, at: QPointF) -> None:

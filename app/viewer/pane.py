@@ -16,12 +16,13 @@ from PySide6.QtGui import (
     QPainterPath,
     QPaintEvent,
     QPen,
+    QPixmap,
     QTransform,
     QWheelEvent,
 )
 from PySide6.QtWidgets import QSizePolicy, QWidget
 
-from app.viewer.annotations import paint_annotations
+from app.viewer.annotations import paint_annotations, paint_captions, paint_hint
 from app.viewer.comparisons import Gray, gray
 from app.viewer.planes import Plane
 from app.viewer.slicing import Layer, PaneState, Pixels, Strokes
@@ -32,7 +33,6 @@ _QUIET_MS = 150
 """Pictures that follow each other faster, as in scrolling, are painted without smoothing: half the time."""
 
 _STROKE_PIXELS = 1.3
-_OPAQUE = QImage.Format.Format_RGB32
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +48,15 @@ class Gesture:
     notches: float = 0.0
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Painted:
+    """A finished picture with what it was made of."""
+
+    shown: list[object]
+    how: tuple[object, ...]
+    pixmap: QPixmap
+
+
 class Pane(QWidget):
     """Makes a picture only where it differs from the one it made last."""
 
@@ -60,6 +69,7 @@ class Pane(QWidget):
         self.state: PaneState | None = None
         self._images: dict[object, tuple[tuple[object, ...], QImage | None]] = {}
         self._paths: dict[object, tuple[tuple[object, ...], list[tuple[QColor, QPainterPath]]]] = {}
+        self._painted: _Painted | None = None
         self._smooth = True
         self._quiet = QTimer(self, singleShot=True, interval=_QUIET_MS)
         self._quiet.timeout.connect(self._paint_smoothly)
@@ -102,18 +112,11 @@ class Pane(QWidget):
         if state is None:
             return
         transform = self.transform() if state.plane is not None else QTransform()
-        for layer in state.layers:
-            image = self._images[layer.key[0]][1]
-            if image is None:
-                continue
-            painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform, layer.smooth and self._smooth)
-            painter.setOpacity(layer.opacity)
-            painter.setTransform(_voxel_transform(state.plane, layer.shift_voxels) * transform)
-            painter.drawImage(QPointF(0, 0), image)
-        painter.setOpacity(1)
-        self._paint_paths(painter, transform)
-        painter.resetTransform()
-        paint_annotations(painter, QRectF(self.rect()), state, transform)
+        if state.layers:
+            painter.drawPixmap(0, 0, self._picture(state, transform))
+            paint_annotations(painter, QRectF(self.rect()), state, transform)
+        else:
+            paint_hint(painter, QRectF(self.rect()), state)
 
     def mousePressEvent(self, event: QMouseEvent) -> None:  # noqa: N802
         self._report("press", event, event.button())
@@ -138,14 +141,48 @@ class Pane(QWidget):
         super().leaveEvent(event)
         self.left.emit()
 
+    def _picture(self, state: PaneState, transform: QTransform) -> QPixmap:
+        """All that stays while only the cursor moves; painted again when one of its pieces or its place has changed."""
+        shown = [self._images[layer.key[0]] for layer in state.layers] + list(self._paths.values())
+        captions = state.title, state.plane, state.bars, state.window_text, state.prompt, self.font()
+        how = transform, self._smooth, self.size(), [layer.opacity for layer in state.layers], captions
+        known = self._painted
+        if known is not None and known.how == how and list(map(id, known.shown)) == list(map(id, shown)):
+            return known.pixmap
+        ratio = self.devicePixelRatioF()
+        pixmap = QPixmap(self.size() * ratio)
+        pixmap.setDevicePixelRatio(ratio)
+        pixmap.fill(Qt.GlobalColor.black)
+        painter = QPainter(pixmap)
+        self._paint_layers(painter, state, transform)
+        painter.setOpacity(1)
+        self._paint_paths(painter, transform)
+        painter.resetTransform()
+        painter.setFont(self.font())
+        paint_captions(painter, QRectF(self.rect()), state, transform)
+        painter.end()
+        self._painted = _Painted(shown, how, pixmap)
+        return pixmap
+
+    def _paint_layers(self, painter: QPainter, state: PaneState, transform: QTransform) -> None:
+        for layer in state.layers:
+            image = self._images[layer.key[0]][1]
+            if image is not None:
+                painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform, layer.smooth and self._smooth)
+                painter.setOpacity(layer.opacity)
+                painter.setTransform(_voxel_transform(state.plane, layer.shift_voxels) * transform)
+                painter.drawImage(QPointF(0, 0), image)
+
     def _paint_paths(self, painter: QPainter, transform: QTransform) -> None:
         painter.setTransform(transform)
+        painter.setBrush(Qt.BrushStyle.NoBrush)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing, self._smooth)
         for _, paths in self._paths.values():
             for color, path in paths:
-                pen = QPen(color, _STROKE_PIXELS)
+                pen = QPen(color, _STROKE_PIXELS if self._smooth else 1)
                 pen.setCosmetic(True)
-                painter.strokePath(path, pen)
+                painter.setPen(pen)
+                painter.drawPath(path)
 
     def _paint_smoothly(self) -> None:
         if not self._smooth:
@@ -198,7 +235,7 @@ def image_of(pixels: Pixels | None, levels: WindowHu | None) -> QImage | None:
 def _gray_image(pixels: Gray) -> QImage:
     rows, columns = pixels.shape
     pixels = np.ascontiguousarray(pixels)
-    return QImage(pixels, columns, rows, columns, QImage.Format.Format_Grayscale8).convertToFormat(_OPAQUE)
+    return QImage(pixels, columns, rows, columns, QImage.Format.Format_Grayscale8)
 
 
 def screen_transform(state: PaneState, width: int, height: int) -> QTransform:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
@@ -22,6 +23,10 @@ from engine.volume import PADDING_HU
 
 if TYPE_CHECKING:
     from app.viewer.overlays import Overlay
+
+_LAST_AXIS = 2
+_SLAB = 16
+"""Columns of 4 bytes in a line of the processor's cache."""
 
 Pixels = NDArray[np.generic]
 RGB = tuple[int, int, int]
@@ -68,6 +73,16 @@ class Pictures:
         volume = self.volume(image)
         return None if volume is None else self._remembered(image, volume, plane, index)
 
+    def displacement_slice_of(self, axis: int, plane: Plane, index: int) -> HuArray:
+        """(rows, columns) of one component of u, in voxels."""
+        assert self.displacement_vox is not None
+        component: HuArray = self._remembered(f"u{axis}", self.displacement_vox[axis], plane, index)
+        return component
+
+    def body_slice_of(self, plane: Plane, index: int) -> MaskArray | None:
+        """(rows, columns): the patient, if it is known where that is."""
+        return None if self.body is None else self._remembered("body", self.body, plane, index)
+
     def valid_slice_of(self, plane: Plane, index: int) -> MaskArray:
         """(rows, columns): where the fixed image says something."""
         return self._remembered("valid", self.fixed_valid, plane, index)
@@ -75,9 +90,26 @@ class Pictures:
     def _remembered(self, name: str, volume: Any, plane: Plane, index: int) -> Any:
         known = self._slices.get(name)
         if known is None or known[0] != (plane.name, index):
-            known = (plane.name, index), np.ascontiguousarray(plane.slice_of(volume, index))
+            if plane.normal == _LAST_AXIS:
+                volume, at = self._slab(name, volume, index)
+            else:
+                at = index
+            known = (plane.name, index), np.ascontiguousarray(plane.slice_of(volume, at))
             self._slices[name] = known
         return known[1]
+
+    def _slab(self, name: str, volume: Any, index: int) -> tuple[Any, int]:
+        """Some columns of a volume and the place of one among them: each alone takes as long to gather as all of them.
+
+        Slabs of different volumes end at different columns, so that no slice has to wait for all.
+        """
+        shift = zlib.crc32(name.encode()) % _SLAB
+        first = (index + shift) // _SLAB * _SLAB - shift
+        key = f"slab of {name}"
+        known = self._slices.get(key)
+        if known is None or known[0] != first:
+            known = self._slices[key] = first, volume[:, :, max(first, 0) : first + _SLAB].copy()
+        return known[1], index - max(first, 0)
 
     def before(self) -> Pictures:
         """With the state to compare with in place of the present one, or the alignment alone where none is chosen."""
@@ -168,17 +200,16 @@ class SliceContext:
 
     def body(self) -> MaskArray | None:
         """(rows, columns): the patient, if it is known where that is."""
-        body = self.pictures.body
-        return None if body is None else self.plane.slice_of(body, self.index)
+        return self.pictures.body_slice_of(self.plane, self.index)
 
-    def in_plane_mm(self, displacement_vox: DisplacementArray) -> tuple[HuArray, HuArray]:
+    def moved_mm(self, axis: int) -> HuArray:
+        """(rows, columns) displacement along an axis of the grid (0 z, 1 y, 2 x) in mm."""
+        component = self.pictures.displacement_slice_of(axis, self.plane, self.index)
+        return component * np.float32(self.plane.spacing_zyx_mm[axis])
+
+    def in_plane_mm(self) -> tuple[HuArray, HuArray]:
         """(rows, columns) displacement across and down this slice in mm."""
-        across, down = self.plane.spacing_mm
-        column, row = (displacement_vox[axis] for axis in (self.plane.column, self.plane.row))
-        return (
-            self.plane.slice_of(column, self.index) * np.float32(across),
-            self.plane.slice_of(row, self.index) * np.float32(down),
-        )
+        return self.moved_mm(self.plane.column), self.moved_mm(self.plane.row)
 
     def key(self, *parts: object) -> tuple[object, ...]:
         return (*parts, self.pictures.version, self.plane.name, self.index)

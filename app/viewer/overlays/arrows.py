@@ -31,7 +31,6 @@ def bar(context: SliceContext) -> ColorBar:
 
 
 def _drawn(context: SliceContext, zoom: float) -> tuple[Stroke, ...]:
-    assert context.pictures.displacement_vox is not None
     places, vectors, lengths = _thinned(context, max(context.plane.extent_mm) / (_ACROSS * zoom))
     color = np.clip(lengths / LONGEST_MM * (len(_COLORS) - 1), 0, len(_COLORS) - 1).astype(int)
     return tuple(
@@ -43,13 +42,12 @@ def _drawn(context: SliceContext, zoom: float) -> tuple[Stroke, ...]:
 
 def _thinned(context: SliceContext, step_mm: float) -> tuple[NDArray[np.float64], ...]:
     """Places (N, 2), vectors (N, 2) and lengths in space (N,), in mm, of every few voxels that count."""
-    displacement, plane = context.pictures.displacement_vox, context.plane
-    assert displacement is not None
+    plane = context.plane
     across, down = plane.spacing_mm
     steps = max(1, round(step_mm / down)), max(1, round(step_mm / across))
     thin = tuple(slice(step // 2, None, step) for step in steps)
-    in_plane = [values[thin] for values in context.in_plane_mm(displacement)]
-    through = plane.slice_of(displacement[plane.normal], context.index)[thin] * plane.spacing_zyx_mm[plane.normal]
+    in_plane = [values[thin] for values in context.in_plane_mm()]
+    through = context.moved_mm(plane.normal)[thin]
     lengths = np.sqrt(in_plane[0] ** 2 + in_plane[1] ** 2 + through**2)
     counted = lengths >= _SHORTEST_MM
     body = context.body()

@@ -63,13 +63,13 @@ def _colored(context: SliceContext) -> Pixels:
 def values_mm(context: SliceContext) -> HuArray:
     """(rows, columns) of the quantity that the view asks for."""
     pictures, quantity = context.pictures, context.view.quantity
-    displacement = _slices_mm(pictures.displacement_vox, context)
+    displacement = np.stack([context.moved_mm(axis) for axis in range(3)])
     if quantity in _PATIENT_AXIS:
         toward = np.asarray(pictures.geometry.direction, dtype=np.float32)[_PATIENT_AXIS[quantity]]
         one: HuArray = np.tensordot(toward[::-1], displacement, axes=1)
         return one
     if quantity == "change" and pictures.other_displacement_vox is not None:
-        displacement = displacement - _slices_mm(pictures.other_displacement_vox, context)
+        displacement -= _slices_mm(pictures.other_displacement_vox, context)
     length: HuArray = np.sqrt(np.square(displacement).sum(axis=0))
     return length
 
@@ -84,16 +84,11 @@ def colored(values: HuArray, stops: tuple[RGB, ...], low: float, high: float) ->
     return pixels
 
 
-def _slices_mm(displacement_vox: DisplacementArray | None, context: SliceContext) -> HuArray:
+def _slices_mm(displacement_vox: DisplacementArray, context: SliceContext) -> HuArray:
     """(3, rows, columns) components z, y, x of one slice in mm along the grid."""
-    assert displacement_vox is not None
     plane = context.plane
-    result: HuArray = np.stack(
-        [
-            plane.slice_of(component, context.index) * np.float32(spacing)
-            for component, spacing in zip(displacement_vox, plane.spacing_zyx_mm, strict=True)
-        ]
-    )
+    spacing = np.asarray(plane.spacing_zyx_mm, np.float32).reshape(3, 1, 1)
+    result: HuArray = np.stack([plane.slice_of(component, context.index) for component in displacement_vox]) * spacing
     return result
 
 

@@ -19,10 +19,9 @@ def strokes(context: SliceContext) -> Strokes:
 
 
 def _drawn(context: SliceContext, zoom: float) -> tuple[Stroke, ...]:
-    assert context.pictures.displacement_vox is not None
     plane = context.plane
     across, down = plane.spacing_mm
-    moved_across, moved_down = context.in_plane_mm(context.pictures.displacement_vox)
+    moved_across, moved_down = context.in_plane_mm()
     rows, columns = moved_across.shape
     column, row = np.meshgrid(np.arange(columns) * across, np.arange(rows) * down)
     places = np.stack([column + moved_across, row + moved_down], axis=-1).astype(np.float64)

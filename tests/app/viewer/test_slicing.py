@@ -205,3 +205,16 @@ def test_before_shows_the_chosen_state_or_the_alignment_alone(pictures):
 def test_signed_colours_are_black_at_zero_orange_above_and_blue_below():
     colors = signed_colors(np.array([[0.0, 500.0, -500.0, -9999.0]], np.float32), (-500, 500))
     assert [hex(value) for value in colors[0]] == ["0xff000000", "0xffff961e", "0xff3c82ff", "0xff3c82ff"]
+
+
+@pytest.mark.parametrize("plane", ["axial", "coronal", "sagittal"])
+def test_every_slice_is_that_of_the_volume(pictures, plane):
+    shown = plane_of(pictures.geometry, plane)
+    count = shown.shape_zyx[shown.normal]
+    for index in (*range(count), *reversed(range(count))):
+        np.testing.assert_array_equal(
+            pictures.slice_of("warped", shown, index), shown.slice_of(pictures.warped_hu, index)
+        )
+        np.testing.assert_array_equal(
+            pictures.valid_slice_of(shown, index), shown.slice_of(pictures.fixed_valid, index)
+        )
