@@ -157,6 +157,30 @@ class Commands(QObject):
             return
         self._step("Align", lambda: engine.AlignSettings(method=method))
 
+    def begin_by_hand(self) -> None:
+        """Let the hand align the images, beginning with the present alignment."""
+        store, case = self.store, self._paired_case()
+        if case is None or store.running or store.draft is not None:
+            return
+        store.change_view(drawing_box=False, marking=False, started_mm=None)
+        store.set_draft(engine.RigidMotion.of_rigid(case.current.rigid, case.fixed.geometry))
+
+    def keep_by_hand(self) -> None:
+        """Make the alignment by hand a step of the case; until it is one, the draft stays."""
+        store, case, draft = self.store, self.store.case, self.store.draft
+        if draft is None:
+            return
+
+        def start() -> Job[Registration]:
+            return engine.run_step(case, engine.AlignSettings(method="manual", motion=draft.numbers), engine.Runtime())
+
+        def keep(registration: Registration) -> None:
+            store.set_case(case.after(registration))
+            store.set_draft(None)
+            self.autosave.write()
+
+        self._begin("Align by hand", start, keep, is_step=True, of_draft=True)
+
     def general(self) -> None:
         model = self.store.settings.model
         self._step("General", lambda: engine.GeneralSettings(model=model))
@@ -242,7 +266,11 @@ class Commands(QObject):
         self._end_early("stopping", Task.stop)
 
     def cancel(self) -> None:
-        self._end_early("cancelling", Task.cancel)
+        """End the running step, or else the alignment by hand."""
+        if self.store.running:
+            self._end_early("cancelling", Task.cancel)
+        elif self.store.draft is not None:
+            self.store.set_draft(None)
 
     def undo(self) -> None:
         self._go(Case.undone, self.store.case is not None and self.store.case.can_undo)
@@ -276,7 +304,7 @@ class Commands(QObject):
             self.unlike_training.emit(sentences)
 
     def _go(self, change: Callable[[Case], Case], possible: bool) -> None:
-        if possible and not self.store.running:
+        if possible and self._is_free():
             self.store.set_case(change(self.store.case))
 
     def _paired_case(self) -> Case | None:
@@ -352,9 +380,9 @@ class Commands(QObject):
         keep: Callable[[Any], object],
         is_step: bool = False,
         after_failure: Callable[[], object] = lambda: None,
+        of_draft: bool = False,
     ) -> None:
-        if self.store.running:
-            self.told.emit("Wait for the running step, or stop it first.")
+        if not self._is_free(of_draft):
             return
         self.store.set_run(Run(title, is_step))
         task = self._task = self.worker.submit(start)
@@ -362,6 +390,16 @@ class Commands(QObject):
         task.succeeded.connect(lambda result: self._finish("done", lambda: keep(result)))
         task.cancelled.connect(lambda: self._finish("cancelled", self.display.end_preview))
         task.failed.connect(lambda error: self._finish("failed", lambda: (self._report(error), after_failure())))
+
+    def _is_free(self, of_draft: bool = False) -> bool:
+        """Whether something else can begin; if not, a word on what has to end first."""
+        if self.store.running:
+            self.told.emit("Wait for the running step, or stop it first.")
+        elif self.store.draft is not None and not of_draft:
+            self.told.emit("Keep or cancel the alignment by hand first.")
+        else:
+            return True
+        return False
 
     def _take_reports(self, reports: list[Progress]) -> None:
         for progress in reports:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PySide6.QtCore import QObject, Signal
@@ -18,6 +19,9 @@ from engine.progress import Preview
 from engine.registration import Registration
 from engine.shapes import HuArray, MaskArray
 from engine.volume import PADDING_HU, Volume
+
+if TYPE_CHECKING:
+    from engine.spatial.section import MovedImage
 
 _REMEMBERED = 3
 
@@ -36,8 +40,10 @@ class Display(QObject):
         self._task: Task | None = None
         self._shown: Registration | None = None
         self._live: HuArray | None = None
+        self._moved: MovedImage | None = None
         self._version = 0
         store.case_changed.connect(self.update_pictures)
+        store.draft_changed.connect(self._show_draft)
 
     def update_pictures(self) -> None:
         """Show what is known of the current state and ask the worker for the rest."""
@@ -46,7 +52,8 @@ class Display(QObject):
             self._show_images_alone()
             return
         registration = case.current
-        if registration is self._shown and store.pictures is not None:
+        is_shown = registration is self._shown or store.draft is not None
+        if is_shown and store.pictures is not None:
             self._show_masks(case)
             return
         before = store.pictures if store.pictures is not None and store.pictures.fixed_hu is case.fixed.hu else None
@@ -101,6 +108,21 @@ class Display(QObject):
         if pictures.rigid is not guidance.rigid or pictures.excluded is not guidance.excluded:
             self._set(replace(pictures, rigid=guidance.rigid, excluded=guidance.excluded))
 
+    def _show_draft(self) -> None:
+        """Show the moving image where the hand has moved it, made only where it is looked at."""
+        store = self._store
+        if store.draft is None:
+            self._moved = None
+            self.end_preview()
+            return
+        case, pictures, rigid = store.case, store.pictures, store.draft.rigid()
+        known = self._moved or engine.MovedImage.of(case.moving, case.fixed.geometry, rigid)
+        moved = self._moved = known.moved(rigid)
+        nothing = np.broadcast_to(np.float32(0), case.current.displacement_vox.shape)
+        self._set(
+            replace(pictures, moving_hu=moved, warped_hu=moved, displacement_vox=nothing, stale=False, is_draft=True)
+        )
+
     def _show_images_alone(self) -> None:
         fixed = self._store.fixed
         self._forget_all()
@@ -141,7 +163,7 @@ class Display(QObject):
     def _take(self, case: Case, registration: Registration, moving: HuArray, warped: HuArray) -> None:
         self._aligned = (case, registration, moving)
         self.remember(registration, warped)
-        if registration is self._shown and self._store.pictures is not None:
+        if registration is self._shown and self._store.draft is None and self._store.pictures is not None:
             self._set(replace(self._store.pictures, moving_hu=moving, warped_hu=warped, stale=False))
 
     def _forget(self, task: Task) -> None:

@@ -26,6 +26,7 @@ _HOMES = {
     "engine.pairing": ("Finding", "label_findings", "pair_findings"),
     "engine.progress": ("STOP", "Command", "Job", "Preview", "Progress", "finish"),
     "engine.registration": ("Certificate", "Registration", "Step"),
+    "engine.rigid_motion": ("RigidMotion",),
     "engine.roi": ("Box",),
     "engine.runtime": ("Runtime", "device_name"),
     "engine.session": (
@@ -38,6 +39,7 @@ _HOMES = {
         "warped_hu",
     ),
     "engine.spatial.jacobian": ("jacobian_determinant",),
+    "engine.spatial.section": ("CarriedLabels", "MovedImage"),
     "engine.volume": ("PADDING_HU", "Volume"),
 }
 
