@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from PySide6.QtCore import QObject, QTimer, Signal
 
 import engine
+from app.agreement import Agreement
 from app.autosave import Autosave
 from app.display import Display
 from app.fits import Candidate, Comparison
@@ -22,6 +24,7 @@ from engine.progress import Job, Progress
 from engine.registration import Registration
 from engine.roi import Box
 from engine.shapes import MaskArray
+from engine.structures import Structures, voxel_counts
 from engine.volume import IN_HU, Volume
 
 if TYPE_CHECKING:
@@ -53,6 +56,8 @@ class Commands(QObject):
         self.store, self.worker = store, worker
         self.display = Display(store, worker, self)
         self.autosave = Autosave(store, worker, self)
+        self.agreement = Agreement(store, worker, self)
+        self.agreement.failed.connect(self.failed)
         self.display.failed.connect(self.failed)
         self.autosave.failed.connect(self.failed)
         store.guidance_changed.connect(self.autosave.write)
@@ -225,6 +230,31 @@ class Commands(QObject):
         """Drop what came from files; what boxes say stays."""
         for use in tuple(self.store.masks):
             self.store.set_mask(use, None)
+
+    def load_structures(self, role: Role, path: str | Path) -> None:
+        """Read labels on the grid of one image in place of those it had; they are drawn and carried from now on."""
+        case = self._paired_case()
+        if case is None:
+            return
+        volume = case.fixed if role == "fixed" else case.moving
+
+        def read() -> tuple[Structures, int]:
+            labels = engine.read_labels_on(path, role, volume.geometry)
+            return replace(case.structures, **{role: labels}), len(voxel_counts(labels))
+
+        def keep(found: tuple[Structures, int]) -> None:
+            structures, count = found
+            if not count:
+                self.told.emit("Every voxel of this image is zero; nothing was changed.")
+                return
+            self.store.set_structures(structures)
+            self.told.emit(f"{count} structure{'s' if count > 1 else ''} of the {role} image.")
+
+        self._begin("Reading the contours", job_of(read), keep)
+
+    def forget_structures(self) -> None:
+        """Drop the contours of both images."""
+        self.store.set_structures(Structures())
 
     def guide(self) -> None:
         """Bring the case's masks up to date, unless a step runs that began with those it has."""

@@ -11,13 +11,14 @@ from PySide6.QtCore import QObject, Signal
 
 import engine
 from app.store import Store
+from app.viewer.contours import Labels
 from app.viewer.slicing import Pictures
 from app.worker import Task, Worker, job_of
 from engine.case import Case
 from engine.preprocess import body_of
 from engine.progress import Preview
 from engine.registration import Registration
-from engine.shapes import HuArray, MaskArray
+from engine.shapes import HuArray, MaskArray, Matrix
 from engine.volume import PADDING_HU, Volume
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ class Display(QObject):
         self._shown: Registration | None = None
         self._live: HuArray | None = None
         self._moved: MovedImage | None = None
+        self._labels: tuple[tuple[object, ...], Labels] | None = None
         self._version = 0
         store.case_changed.connect(self.update_pictures)
         store.draft_changed.connect(self._show_draft)
@@ -72,6 +74,7 @@ class Display(QObject):
             case.guidance.rigid,
             case.guidance.excluded,
             None if self._body is None else self._body[1],
+            labels=self._labels_of(case),
         )
         if moving is None or warped is None:
             self._request(case, moving, warped)
@@ -104,9 +107,19 @@ class Display(QObject):
             self._warped.popitem(last=False)
 
     def _show_masks(self, case: Case) -> None:
-        pictures, guidance = self._store.pictures, case.guidance
-        if pictures.rigid is not guidance.rigid or pictures.excluded is not guidance.excluded:
-            self._set(replace(pictures, rigid=guidance.rigid, excluded=guidance.excluded))
+        pictures, guidance, labels = self._store.pictures, case.guidance, self._labels_of(case)
+        known = (pictures.rigid, pictures.excluded, pictures.labels)
+        wanted = (guidance.rigid, guidance.excluded, labels)
+        if any(one is not other for one, other in zip(known, wanted, strict=True)):
+            self._set(replace(pictures, rigid=guidance.rigid, excluded=guidance.excluded, labels=labels))
+
+    def _labels_of(self, case: Case) -> Labels:
+        """The structures as the current state, or the hand, brings them together; the same object while they are."""
+        draft = self._store.draft
+        source = (case.structures, case.current, draft)
+        if self._labels is None or any(one is not other for one, other in zip(self._labels[0], source, strict=True)):
+            self._labels = source, _labels(case, None if draft is None else draft.rigid())
+        return self._labels[1]
 
     def _show_draft(self) -> None:
         """Show the moving image where the hand has moved it, made only where it is looked at."""
@@ -120,7 +133,15 @@ class Display(QObject):
         moved = self._moved = known.moved(rigid)
         nothing = np.broadcast_to(np.float32(0), case.current.displacement_vox.shape)
         self._set(
-            replace(pictures, moving_hu=moved, warped_hu=moved, displacement_vox=nothing, stale=False, is_draft=True)
+            replace(
+                pictures,
+                moving_hu=moved,
+                warped_hu=moved,
+                displacement_vox=nothing,
+                labels=self._labels_of(case),
+                stale=False,
+                is_draft=True,
+            )
         )
 
     def _show_images_alone(self) -> None:
@@ -180,6 +201,17 @@ class Display(QObject):
     def _known_warped(self, registration: Registration) -> HuArray | None:
         known = self._warped.get(id(registration))
         return None if known is None else known[1]
+
+
+def _labels(case: Case, hand: Matrix | None) -> Labels:
+    """The structures by the case's current state, or by the rigid matrix of an alignment by hand."""
+    fixed, moving = case.structures.fixed, case.structures.moving
+    if moving is None:
+        return Labels(fixed, numbers=case.structures.numbers)
+    grids = case.moving.geometry, case.fixed.geometry
+    aligned = engine.CarriedLabels(moving, *grids, case.current.rigid if hand is None else hand)
+    warped = engine.CarriedLabels.of(moving, grids[0], case.current) if hand is None else aligned
+    return Labels(fixed, aligned, warped, case.structures.numbers)
 
 
 def _computed(

@@ -22,6 +22,7 @@ from engine.progress import Progress
 from engine.rigid_motion import RigidMotion
 from engine.roi import Box
 from engine.shapes import MaskArray
+from engine.structures import Structures
 from engine.volume import IN_HU, Volume
 
 if TYPE_CHECKING:
@@ -95,6 +96,10 @@ class Run:
         return (time.monotonic() - start_s) / (self.done - first) * max(self.total - self.done, 0)
 
 
+if TYPE_CHECKING:
+    from engine.agreement import StructureFigures
+
+
 class Store(QObject):
     """State and signals. Holds no widget and starts no work."""
 
@@ -105,6 +110,7 @@ class Store(QObject):
     pairs_changed = Signal()
     guidance_changed = Signal()
     draft_changed = Signal()
+    agreement_changed = Signal()
     settings_changed = Signal()
     run_changed = Signal()
     folded_changed = Signal()
@@ -126,6 +132,7 @@ class Store(QObject):
         self.selected_pair: int | None = None
         self.masks: dict[Use, MaskArray] = {}
         self.draft: RigidMotion | None = None
+        self.agreement: dict[int, StructureFigures] | None = None
         self._guided = self._guides()
         self.settings = RunSettings()
         self.run: Run | None = None
@@ -140,7 +147,8 @@ class Store(QObject):
     def unsaved(self) -> bool:
         if self.case is None or self.case is self.saved_case:
             return False
-        return len(self.case.states) > 1 or not self.case.guidance.is_empty
+        case = self.case
+        return len(case.states) > 1 or not case.guidance.is_empty or not case.structures.is_empty
 
     @property
     def selected_box(self) -> NamedBox | None:
@@ -286,6 +294,16 @@ class Store(QObject):
         """The alignment by hand that is under way; none ends it."""
         self.draft = draft
         self.draft_changed.emit()
+
+    def set_structures(self, structures: Structures) -> None:
+        """What is delineated in the two images."""
+        self.set_case(self.case.delineated(structures))
+        self.guidance_changed.emit()
+
+    def set_agreement(self, agreement: dict[int, StructureFigures] | None) -> None:
+        """Figures of the structures at the current state; none while they are not known."""
+        self.agreement = agreement
+        self.agreement_changed.emit()
 
     def _set_guidance(self, guidance: Guidance) -> None:
         self.set_case(self.case.guided(guidance))

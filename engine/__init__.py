@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import Any
 
 _HOMES = {
+    "engine.agreement": ("structure_figures",),
     "engine.case": ("Case",),
     "engine.errors": ("DeviceError", "InputError", "OutputError", "RegardError"),
     "engine.error_map": ("proposed_boxes",),
@@ -17,7 +18,7 @@ _HOMES = {
     "engine.io.catalog": ("Catalog", "Entry", "read_catalog"),
     "engine.io.case_folder": ("open_case", "save_case"),
     "engine.io.export": ("EXPORTERS", "export"),
-    "engine.io.images": ("read_files", "read_labels", "read_mask_on", "read_volume", "write_image"),
+    "engine.io.images": ("read_files", "read_labels", "read_labels_on", "read_mask_on", "read_volume", "write_image"),
     "engine.io.points": ("read_points", "write_points"),
     "engine.io.results": ("write_results",),
     "engine.io.thumbnails": ("thumbnail",),

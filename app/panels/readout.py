@@ -15,7 +15,7 @@ from engine.shapes import DisplacementArray
 _NAMES = {"fixed": "fixed", "moving": "moving", "warped": "warped", "difference": "difference"}
 
 
-BY_HAND_HINT = "By hand: drag to move, outside the ring (or with Ctrl) to turn about the cursor; click sets the cursor"
+BY_HAND_HINT = "By hand: drag moves, outside the ring or with Ctrl turns; a click sets the cursor"
 
 
 class Readout(QStatusBar):

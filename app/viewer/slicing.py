@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from app.viewer.boxes import NamedBox, Outline, outline
 from app.viewer.comparisons import COMPARED, COMPARISONS, compared, glass, split_at_mm
+from app.viewer.contours import Labels
 from app.viewer.marks import Mark, Pairs
 from app.viewer.planes import Plane, letters, plane_of
 from app.viewer.view_state import IMAGES, ComparisonName, ImageName, Index, Slot, ViewState, WindowHu
@@ -60,6 +61,7 @@ class Pictures:
     other_warped_hu: HuArray | None = None
     other_displacement_vox: DisplacementArray | None = field(default=None, repr=False)
     other_name: str = ""
+    labels: Labels = field(default_factory=Labels, repr=False)
     version: int = 0
     stale: bool = False
     is_draft: bool = False
@@ -131,6 +133,7 @@ class Stroke:
     rgb: RGB
     places_mm: NDArray[np.float64]
     joined: MaskArray
+    dashed: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -133,6 +133,12 @@ def _evaluate(commands: _Commands) -> None:
     )
     parser.add_argument("--points", nargs=2, metavar=("FIXED_PTS", "MOVING_PTS"), help="elastix format or CSV in mm")
     parser.add_argument("--masks", nargs=2, metavar=("FIXED_MASK", "MOVING_MASK"))
+    parser.add_argument(
+        "--labels",
+        nargs=2,
+        metavar=("FIXED_LABELS", "MOVING_LABELS"),
+        help="label images, each on the grid of its image: agreement of every structure that is in both",
+    )
     parser.add_argument("--out", metavar="FILE.json")
 
 

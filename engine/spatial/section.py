@@ -82,11 +82,13 @@ class CarriedLabels:
             moves = [sum(weight * along for weight, along in zip(row, u, strict=True)) for row in linear]
             positions = [place + move for place, move in zip(positions, moves, strict=True)]
         seen = np.broadcast_to(_inside(positions, self.labels.shape), block.shape)
-        nearest = [
-            np.clip(np.floor(place + 0.5), 0, size - 1).astype(np.intp)
-            for place, size in zip(positions, self.labels.shape, strict=True)
-        ]
-        carried = np.where(seen, self.labels[tuple(nearest)], self.labels.dtype.type(0))
+        nearest: NDArray[np.intp] = np.zeros(block.shape, np.intp)
+        for place, size in zip(positions, self.labels.shape, strict=True):
+            nearest *= size
+            nearest += (place + np.float32(0.5)).astype(np.int32)
+        nearest[~seen] = 0
+        carried = self.labels.ravel().take(nearest)
+        carried[~seen] = 0
         return carried.reshape(block.asked)
 
 

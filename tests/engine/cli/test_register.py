@@ -204,3 +204,25 @@ def test_numbers_of_an_alignment_that_are_off_are_wrong_usage(phantom: Path, wro
     with pytest.raises(SystemExit) as ended:
         main(["register", *pair(phantom), "--out", str(phantom.parent / "unused"), *wrong])
     assert ended.value.code == 2
+
+
+def test_structures_are_evaluated_one_by_one(phantom: Path, results: Path, tmp_path: Path) -> None:
+    """The lungs by number: the same figures as of a mask that holds one of them alone."""
+    labels = [str(phantom / f"{role}_labels.nii.gz") for role in ("fixed", "moving")]
+    masks = []
+    for path in labels:
+        image = sitk.ReadImage(path)
+        masks.append(str(tmp_path / Path(path).name))
+        sitk.WriteImage(image == ORGANS["lung_left"], masks[-1])
+    out = tmp_path / "figures.json"
+    chosen = ["--labels", *labels, "--masks", *masks, "--out", str(out)]
+    assert main(["evaluate", *pair(phantom), str(results / "transform.h5"), *chosen]) == 0
+    (figures,) = json.loads(out.read_text())["stages"]
+    assert figures["structures"][str(ORGANS["lung_left"])] == pytest.approx(figures["masks"])
+    assert set(figures["structures"]) >= {str(ORGANS[name]) for name in ("body", "lung_right", "heart", "liver")}
+
+
+def test_an_image_is_no_label_image(phantom: Path, results: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    transform = str(results / "transform.h5")
+    assert main(["evaluate", *pair(phantom), transform, "--labels", *pair(phantom)]) == 1
+    assert "FIXED_LABELS: Expected" in capsys.readouterr().err
