@@ -8,6 +8,9 @@ import numpy as np
 import pytest
 from PySide6.QtCore import Qt
 
+from app.viewer.comparisons import COMPARISONS
+from app.viewer.overlays import OVERLAYS
+from app.viewer.view_state import LAYOUTS
 from engine.errors import DeviceError
 from engine.registration import Registration
 from engine.spatial.volume_warp import warped_volume
@@ -174,3 +177,15 @@ def test_points_follow_the_hand(by_hand, qtbot):
     by_hand.workflow.by_hand.numbers[0].setValue(8.0)
     np.testing.assert_allclose(by_hand.store.pairs().aligned_mm, [[8, 40, 60]], atol=1e-9)
     wait_idle(by_hand, qtbot)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_every_layout_comparison_and_overlay_follows_the_hand(by_hand, layout):
+    store = by_hand.store
+    store.change_view(layout=layout, overlays=frozenset(OVERLAYS), pointer_zyx=CURSOR)
+    for comparison in COMPARISONS:
+        store.change_view(comparison=comparison, flickering=not store.view.flickering)
+        store.set_draft(store.draft.shifted((1.0, 0, 0)))
+        by_hand.grab()
+    titles = {pane.state.title for pane in by_hand.grid.panes if pane.isVisible() and pane.state.slot.image != "fixed"}
+    assert all("(by hand)" in title for title in titles)
