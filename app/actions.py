@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from app.store import Store
 from app.viewer.boxes import USES, Use
+from app.viewer.by_hand import NUDGES, Nudge, nudged
 from app.viewer.comparisons import COMPARISONS
 from app.viewer.overlays import OVERLAYS
 from app.viewer.overlays.displacement import QUANTITIES
@@ -39,11 +40,15 @@ def _always(_store: Store) -> bool:
 
 
 def _idle(store: Store) -> bool:
-    return not store.running
+    return not store.running and store.draft is None
 
 
 def _has_case(store: Store) -> bool:
-    return store.case is not None and not store.running
+    return store.case is not None and _idle(store)
+
+
+def _has_draft(store: Store) -> bool:
+    return store.draft is not None and not store.running
 
 
 def _has_pictures(store: Store) -> bool:
@@ -67,7 +72,7 @@ def _stoppable(store: Store) -> bool:
 
 
 def _cancellable(store: Store) -> bool:
-    return store.running and store.run.state != "cancelling"
+    return _has_draft(store) or (store.running and store.run.state != "cancelling")
 
 
 _OF_USE: dict[Use, str] = {
@@ -167,6 +172,14 @@ def _file_rows() -> list[Row]:
         Row("forget_masks", "File", "Forget masks from files", "",
             "Drop both masks that were loaded; what regions say stays",
             lambda w: w.commands.forget_masks(), lambda s: _has_case(s) and bool(s.masks)),
+        Row("load_fixed_contours", "File", "Load contours of fixed …", "",
+            "A label image on the grid of the fixed image: whole numbers, one for each structure",
+            lambda w: w.ask_structures("fixed"), _has_case),
+        Row("load_moving_contours", "File", "Load contours of moving …", "",
+            "A label image on the grid of the moving image; every step carries its structures onto the fixed one",
+            lambda w: w.ask_structures("moving"), _has_case),
+        Row("forget_contours", "File", "Forget contours", "", "Drop the contours of both images",
+            lambda w: w.commands.forget_structures(), lambda s: _has_case(s) and not s.case.structures.is_empty),
         Row("export", "File", "Export …", "Ctrl+E",
             "Write the DVF, the transform and the warped image", lambda w: w.ask_export(), _has_case),
         Row("quit", "File", "Quit", "Ctrl+Q",
@@ -206,6 +219,11 @@ def _run_rows() -> list[Row]:
     return [
         Row("align", "Run", "Align", "Ctrl+1",
             "Find the rigid motion between the two images", lambda w: w.commands.align(), _has_case),
+        Row("by_hand", "Run", "Align by hand", "Ctrl+Shift+A",
+            "Move and turn the moving image with the mouse, the arrows or by numbers",
+            lambda w: w.commands.begin_by_hand(), lambda s: _has_case(s) and s.pictures is not None),
+        Row("keep_by_hand", "Run", "Keep the alignment by hand", "Ctrl+Return",
+            "Make it a step of the case, which undo takes back", lambda w: w.commands.keep_by_hand(), _has_draft),
         Row("general", "Run", "General model", "Ctrl+2",
             "One pass of the pretrained network", lambda w: w.commands.general(), _has_case),
         Row("model_card", "Run", "About this model …", "Ctrl+I",
@@ -228,7 +246,8 @@ def _run_rows() -> list[Row]:
         Row("stop", "Run", "Stop, keep the best", "Ctrl+.",
             "End the step now with the best result so far", lambda w: w.commands.stop(), _stoppable),
         Row("cancel", "Run", "Cancel, keep nothing", "Ctrl+Backspace",
-            "End the step and leave the case as it was", lambda w: w.commands.cancel(), _cancellable),
+            "End the step or the alignment by hand and leave the case as it was",
+            lambda w: w.commands.cancel(), _cancellable),
     ]  # fmt: skip
 
 
@@ -276,12 +295,21 @@ def _move_rows() -> list[Row]:
             partial(_go_slices, steps=10), _has_pictures),
         Row("back_ten", "Move", "Ten slices back", "PgUp", "Ten slices back",
             partial(_go_slices, steps=-10), _has_pictures),
+        *(_nudge_row(name, *row) for name, row in NUDGES.items()),
         Row("zoom_in", "Move", "Zoom in", "+", "Enlarge all panes (or Ctrl and wheel)", partial(_zoom, factor=1.25)),
         Row("zoom_out", "Move", "Zoom out", "-", "Shrink all panes", partial(_zoom, factor=0.8)),
         Row("fit", "Move", "Fit", "0", "Show the whole image", _fit),
         Row("enlarge", "Move", "Enlarge", "Return", "One pane alone, or all of them again (or double-click it)",
             _enlarge, _has_pictures),
     ]  # fmt: skip
+
+
+def _nudge_row(name: str, text: str, key: str, tooltip: str, nudge: Nudge) -> Row:
+    def slot(window: MainWindow) -> None:
+        store = window.store
+        store.set_draft(nudged(store, nudge))
+
+    return Row(name, "Move", text, key, tooltip, slot, _has_draft)
 
 
 def _look_rows() -> list[Row]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from PySide6.QtCore import QObject, QTimer, Signal
 
 import engine
+from app.agreement import Agreement
 from app.autosave import Autosave
 from app.display import Display
 from app.fits import Candidate, Comparison
@@ -22,6 +24,7 @@ from engine.progress import Job, Progress
 from engine.registration import Registration
 from engine.roi import Box
 from engine.shapes import MaskArray
+from engine.structures import Structures, voxel_counts
 from engine.volume import IN_HU, Volume
 
 if TYPE_CHECKING:
@@ -53,6 +56,8 @@ class Commands(QObject):
         self.store, self.worker = store, worker
         self.display = Display(store, worker, self)
         self.autosave = Autosave(store, worker, self)
+        self.agreement = Agreement(store, worker, self)
+        self.agreement.failed.connect(self.failed)
         self.display.failed.connect(self.failed)
         self.autosave.failed.connect(self.failed)
         store.guidance_changed.connect(self.autosave.write)
@@ -157,6 +162,30 @@ class Commands(QObject):
             return
         self._step("Align", lambda: engine.AlignSettings(method=method))
 
+    def begin_by_hand(self) -> None:
+        """Let the hand align the images, beginning with the present alignment."""
+        store, case = self.store, self._paired_case()
+        if case is None or store.running or store.draft is not None:
+            return
+        store.change_view(drawing_box=False, marking=False, started_mm=None)
+        store.set_draft(engine.RigidMotion.of_rigid(case.current.rigid, case.fixed.geometry))
+
+    def keep_by_hand(self) -> None:
+        """Make the alignment by hand a step of the case; until it is one, the draft stays."""
+        store, case, draft = self.store, self.store.case, self.store.draft
+        if draft is None:
+            return
+
+        def start() -> Job[Registration]:
+            return engine.run_step(case, engine.AlignSettings(method="manual", motion=draft.numbers), engine.Runtime())
+
+        def keep(registration: Registration) -> None:
+            store.set_case(case.after(registration))
+            store.set_draft(None)
+            self.autosave.write()
+
+        self._begin("Align by hand", start, keep, is_step=True, of_draft=True)
+
     def general(self) -> None:
         model = self.store.settings.model
         self._step("General", lambda: engine.GeneralSettings(model=model))
@@ -202,6 +231,31 @@ class Commands(QObject):
         for use in tuple(self.store.masks):
             self.store.set_mask(use, None)
 
+    def load_structures(self, role: Role, path: str | Path) -> None:
+        """Read labels on the grid of one image in place of those it had; they are drawn and carried from now on."""
+        case = self._paired_case()
+        if case is None:
+            return
+        volume = case.fixed if role == "fixed" else case.moving
+
+        def read() -> tuple[Structures, int]:
+            labels = engine.read_labels_on(path, role, volume.geometry)
+            return replace(case.structures, **{role: labels}), len(voxel_counts(labels))
+
+        def keep(found: tuple[Structures, int]) -> None:
+            structures, count = found
+            if not count:
+                self.told.emit("Every voxel of this image is zero; nothing was changed.")
+                return
+            self.store.set_structures(structures)
+            self.told.emit(f"{count} structure{'s' if count > 1 else ''} of the {role} image.")
+
+        self._begin("Reading the contours", job_of(read), keep)
+
+    def forget_structures(self) -> None:
+        """Drop the contours of both images."""
+        self.store.set_structures(Structures())
+
     def guide(self) -> None:
         """Bring the case's masks up to date, unless a step runs that began with those it has."""
         self._guide_due.stop()
@@ -242,7 +296,11 @@ class Commands(QObject):
         self._end_early("stopping", Task.stop)
 
     def cancel(self) -> None:
-        self._end_early("cancelling", Task.cancel)
+        """End the running step, or else the alignment by hand."""
+        if self.store.running:
+            self._end_early("cancelling", Task.cancel)
+        elif self.store.draft is not None:
+            self.store.set_draft(None)
 
     def undo(self) -> None:
         self._go(Case.undone, self.store.case is not None and self.store.case.can_undo)
@@ -276,7 +334,7 @@ class Commands(QObject):
             self.unlike_training.emit(sentences)
 
     def _go(self, change: Callable[[Case], Case], possible: bool) -> None:
-        if possible and not self.store.running:
+        if possible and self._is_free():
             self.store.set_case(change(self.store.case))
 
     def _paired_case(self) -> Case | None:
@@ -352,9 +410,9 @@ class Commands(QObject):
         keep: Callable[[Any], object],
         is_step: bool = False,
         after_failure: Callable[[], object] = lambda: None,
+        of_draft: bool = False,
     ) -> None:
-        if self.store.running:
-            self.told.emit("Wait for the running step, or stop it first.")
+        if not self._is_free(of_draft):
             return
         self.store.set_run(Run(title, is_step))
         task = self._task = self.worker.submit(start)
@@ -362,6 +420,16 @@ class Commands(QObject):
         task.succeeded.connect(lambda result: self._finish("done", lambda: keep(result)))
         task.cancelled.connect(lambda: self._finish("cancelled", self.display.end_preview))
         task.failed.connect(lambda error: self._finish("failed", lambda: (self._report(error), after_failure())))
+
+    def _is_free(self, of_draft: bool = False) -> bool:
+        """Whether something else can begin; if not, a word on what has to end first."""
+        if self.store.running:
+            self.told.emit("Wait for the running step, or stop it first.")
+        elif self.store.draft is not None and not of_draft:
+            self.told.emit("Keep or cancel the alignment by hand first.")
+        else:
+            return True
+        return False
 
     def _take_reports(self, reports: list[Progress]) -> None:
         for progress in reports:

@@ -4,20 +4,25 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PySide6.QtCore import QObject, Signal
 
 import engine
 from app.store import Store
+from app.viewer.contours import Labels
 from app.viewer.slicing import Pictures
 from app.worker import Task, Worker, job_of
 from engine.case import Case
 from engine.preprocess import body_of
 from engine.progress import Preview
 from engine.registration import Registration
-from engine.shapes import HuArray, MaskArray
+from engine.shapes import HuArray, MaskArray, Matrix
 from engine.volume import PADDING_HU, Volume
+
+if TYPE_CHECKING:
+    from engine.spatial.section import MovedImage
 
 _REMEMBERED = 3
 
@@ -36,8 +41,11 @@ class Display(QObject):
         self._task: Task | None = None
         self._shown: Registration | None = None
         self._live: HuArray | None = None
+        self._moved: MovedImage | None = None
+        self._labels: tuple[tuple[object, ...], Labels] | None = None
         self._version = 0
         store.case_changed.connect(self.update_pictures)
+        store.draft_changed.connect(self._show_draft)
 
     def update_pictures(self) -> None:
         """Show what is known of the current state and ask the worker for the rest."""
@@ -46,7 +54,8 @@ class Display(QObject):
             self._show_images_alone()
             return
         registration = case.current
-        if registration is self._shown and store.pictures is not None:
+        is_shown = registration is self._shown or store.draft is not None
+        if is_shown and store.pictures is not None:
             self._show_masks(case)
             return
         before = store.pictures if store.pictures is not None and store.pictures.fixed_hu is case.fixed.hu else None
@@ -65,6 +74,7 @@ class Display(QObject):
             case.guidance.rigid,
             case.guidance.excluded,
             None if self._body is None else self._body[1],
+            labels=self._labels_of(case),
         )
         if moving is None or warped is None:
             self._request(case, moving, warped)
@@ -97,9 +107,42 @@ class Display(QObject):
             self._warped.popitem(last=False)
 
     def _show_masks(self, case: Case) -> None:
-        pictures, guidance = self._store.pictures, case.guidance
-        if pictures.rigid is not guidance.rigid or pictures.excluded is not guidance.excluded:
-            self._set(replace(pictures, rigid=guidance.rigid, excluded=guidance.excluded))
+        pictures, guidance, labels = self._store.pictures, case.guidance, self._labels_of(case)
+        known = (pictures.rigid, pictures.excluded, pictures.labels)
+        wanted = (guidance.rigid, guidance.excluded, labels)
+        if any(one is not other for one, other in zip(known, wanted, strict=True)):
+            self._set(replace(pictures, rigid=guidance.rigid, excluded=guidance.excluded, labels=labels))
+
+    def _labels_of(self, case: Case) -> Labels:
+        """The structures as the current state, or the hand, brings them together; the same object while they are."""
+        draft = self._store.draft
+        source = (case.structures, case.current, draft)
+        if self._labels is None or any(one is not other for one, other in zip(self._labels[0], source, strict=True)):
+            self._labels = source, _labels(case, None if draft is None else draft.rigid())
+        return self._labels[1]
+
+    def _show_draft(self) -> None:
+        """Show the moving image where the hand has moved it, made only where it is looked at."""
+        store = self._store
+        if store.draft is None:
+            self._moved = None
+            self.end_preview()
+            return
+        case, pictures, rigid = store.case, store.pictures, store.draft.rigid()
+        known = self._moved or engine.MovedImage.of(case.moving, case.fixed.geometry, rigid)
+        moved = self._moved = known.moved(rigid)
+        nothing = np.broadcast_to(np.float32(0), case.current.displacement_vox.shape)
+        self._set(
+            replace(
+                pictures,
+                moving_hu=moved,
+                warped_hu=moved,
+                displacement_vox=nothing,
+                labels=self._labels_of(case),
+                stale=False,
+                is_draft=True,
+            )
+        )
 
     def _show_images_alone(self) -> None:
         fixed = self._store.fixed
@@ -141,7 +184,7 @@ class Display(QObject):
     def _take(self, case: Case, registration: Registration, moving: HuArray, warped: HuArray) -> None:
         self._aligned = (case, registration, moving)
         self.remember(registration, warped)
-        if registration is self._shown and self._store.pictures is not None:
+        if registration is self._shown and self._store.draft is None and self._store.pictures is not None:
             self._set(replace(self._store.pictures, moving_hu=moving, warped_hu=warped, stale=False))
 
     def _forget(self, task: Task) -> None:
@@ -158,6 +201,17 @@ class Display(QObject):
     def _known_warped(self, registration: Registration) -> HuArray | None:
         known = self._warped.get(id(registration))
         return None if known is None else known[1]
+
+
+def _labels(case: Case, hand: Matrix | None) -> Labels:
+    """The structures by the case's current state, or by the rigid matrix of an alignment by hand."""
+    fixed, moving = case.structures.fixed, case.structures.moving
+    if moving is None:
+        return Labels(fixed, numbers=case.structures.numbers)
+    grids = case.moving.geometry, case.fixed.geometry
+    aligned = engine.CarriedLabels(moving, *grids, case.current.rigid if hand is None else hand)
+    warped = engine.CarriedLabels.of(moving, grids[0], case.current) if hand is None else aligned
+    return Labels(fixed, aligned, warped, case.structures.numbers)
 
 
 def _computed(

@@ -13,11 +13,11 @@ from PySide6.QtWidgets import QApplication, QMainWindow, QMessageBox, QSplitter,
 import engine
 from app import settings, theme
 from app.autosave import discard, unsaved_cases
-from app.commands import Commands
+from app.commands import Commands, Role
 from app.dialogs.browse_images import BrowseDialog
 from app.dialogs.compare_fits import CompareFitsDialog
 from app.dialogs.export import ExportDialog
-from app.dialogs.files import MASK_FILTER, ask_file, ask_folder, ask_new_folder
+from app.dialogs.files import LABEL_FILTER, MASK_FILTER, ask_file, ask_folder, ask_new_folder
 from app.dialogs.keys import KeysDialog
 from app.dialogs.model_card import ModelCardDialog
 from app.dialogs.open_images import OpenDialog
@@ -33,6 +33,7 @@ from app.panels.readout import Readout
 from app.panels.recent import RecentMenu
 from app.panels.regions import RegionsPanel
 from app.panels.run import RunPanel
+from app.panels.structures import StructuresPanel
 from app.panels.toolbar import ViewBar
 from app.panels.workflow import WorkflowPanel
 from app.problems import Problems
@@ -104,6 +105,15 @@ class MainWindow(QMainWindow):
         self._hold(
             ask_file(self, "Choose a mask on the fixed grid", MASK_FILTER, partial(self.commands.load_mask, use))
         )
+
+    def ask_structures(self, role: Role) -> None:
+        self._hold(
+            ask_file(self, f"Choose contours of the {role} image", LABEL_FILTER, partial(self._load_structures, role))
+        )
+
+    def _load_structures(self, role: Role, path: str) -> None:
+        self.show_list(self.structures)
+        self.commands.load_structures(role, path)
 
     def ask_export(self) -> None:
         dialog = ExportDialog(engine.EXPORTERS, self)
@@ -210,9 +220,11 @@ class MainWindow(QMainWindow):
         self.history, self.quality = HistoryPanel(store, actions), QualityPanel(store)
         self.tabs = QTabWidget(documentMode=True)
         self.tabs.tabBar().setDrawBase(False)
-        self.tabs.setAccessibleName("Regions and points")
+        self.tabs.setAccessibleName("Regions, points and contours")
         self.tabs.addTab(self.regions, "Regions")
         self.tabs.addTab(self.points, "Points")
+        self.structures = StructuresPanel(store, actions)
+        self.tabs.addTab(self.structures, "Contours")
         lists = _splitter(Qt.Orientation.Vertical, self.tabs, self.history)
         right = _column(lists, self.quality)
         right.setMinimumWidth(250)

@@ -37,6 +37,7 @@ class Actions:
             store.view_changed,
             store.boxes_changed,
             store.pairs_changed,
+            store.draft_changed,
             store.run_changed,
             store.folded_changed,
         ):

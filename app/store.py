@@ -19,8 +19,10 @@ from engine.geometry import transform_points
 from engine.guidance import Guidance
 from engine.preprocess import BONE_HU, with_boxes
 from engine.progress import Progress
+from engine.rigid_motion import RigidMotion
 from engine.roi import Box
 from engine.shapes import MaskArray
+from engine.structures import Structures
 from engine.volume import IN_HU, Volume
 
 if TYPE_CHECKING:
@@ -33,6 +35,7 @@ class RunSettings:
 
     align: str = "rigid"
     align_file: str = ""
+    by_hand_step: float = 1.0
     model: str = "general"
     iso_iterations: int = 100
     iso_by: str = "field"
@@ -93,6 +96,10 @@ class Run:
         return (time.monotonic() - start_s) / (self.done - first) * max(self.total - self.done, 0)
 
 
+if TYPE_CHECKING:
+    from engine.agreement import StructureFigures
+
+
 class Store(QObject):
     """State and signals. Holds no widget and starts no work."""
 
@@ -102,6 +109,8 @@ class Store(QObject):
     boxes_changed = Signal()
     pairs_changed = Signal()
     guidance_changed = Signal()
+    draft_changed = Signal()
+    agreement_changed = Signal()
     settings_changed = Signal()
     run_changed = Signal()
     folded_changed = Signal()
@@ -122,6 +131,8 @@ class Store(QObject):
         self.selected: int | None = None
         self.selected_pair: int | None = None
         self.masks: dict[Use, MaskArray] = {}
+        self.draft: RigidMotion | None = None
+        self.agreement: dict[int, StructureFigures] | None = None
         self._guided = self._guides()
         self.settings = RunSettings()
         self.run: Run | None = None
@@ -136,7 +147,8 @@ class Store(QObject):
     def unsaved(self) -> bool:
         if self.case is None or self.case is self.saved_case:
             return False
-        return len(self.case.states) > 1 or not self.case.guidance.is_empty
+        case = self.case
+        return len(case.states) > 1 or not case.guidance.is_empty or not case.structures.is_empty
 
     @property
     def selected_box(self) -> NamedBox | None:
@@ -260,7 +272,8 @@ class Store(QObject):
         """The pairs of points as the panes show them."""
         if self.case is None:
             return None
-        return Pairs.of(self.case, self.selected_pair, self.view.started_mm)
+        rigid = None if self.draft is None else self.draft.rigid()
+        return Pairs.of(self.case, self.selected_pair, self.view.started_mm, rigid)
 
     def add_pair(self, fixed_mm: Triple, aligned_mm: Triple) -> None:
         """A place and its partner in the moving image as the rigid part shows it on the fixed grid."""
@@ -276,6 +289,21 @@ class Store(QObject):
     def select_pair(self, number: int | None) -> None:
         self.selected_pair = number
         self.pairs_changed.emit()
+
+    def set_draft(self, draft: RigidMotion | None) -> None:
+        """The alignment by hand that is under way; none ends it."""
+        self.draft = draft
+        self.draft_changed.emit()
+
+    def set_structures(self, structures: Structures) -> None:
+        """What is delineated in the two images."""
+        self.set_case(self.case.delineated(structures))
+        self.guidance_changed.emit()
+
+    def set_agreement(self, agreement: dict[int, StructureFigures] | None) -> None:
+        """Figures of the structures at the current state; none while they are not known."""
+        self.agreement = agreement
+        self.agreement_changed.emit()
 
     def _set_guidance(self, guidance: Guidance) -> None:
         self.set_case(self.case.guided(guidance))
@@ -306,6 +334,7 @@ class Store(QObject):
 
     def _begin(self, case: Case | None) -> None:
         self.case, self.saved_case, self.folder, self.exported_case = case, None, None, None
+        self.draft = None
         known = {} if case is None else {"rigid": case.guidance.rigid, "excluded": case.guidance.excluded}
         self.masks = {use: mask for use, mask in known.items() if mask is not None}
         self.set_boxes((), None)

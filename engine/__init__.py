@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import Any
 
 _HOMES = {
+    "engine.agreement": ("structure_figures",),
     "engine.case": ("Case",),
     "engine.errors": ("DeviceError", "InputError", "OutputError", "RegardError"),
     "engine.error_map": ("proposed_boxes",),
@@ -17,7 +18,7 @@ _HOMES = {
     "engine.io.catalog": ("Catalog", "Entry", "read_catalog"),
     "engine.io.case_folder": ("open_case", "save_case"),
     "engine.io.export": ("EXPORTERS", "export"),
-    "engine.io.images": ("read_files", "read_labels", "read_mask_on", "read_volume", "write_image"),
+    "engine.io.images": ("read_files", "read_labels", "read_labels_on", "read_mask_on", "read_volume", "write_image"),
     "engine.io.points": ("read_points", "write_points"),
     "engine.io.results": ("write_results",),
     "engine.io.thumbnails": ("thumbnail",),
@@ -26,6 +27,7 @@ _HOMES = {
     "engine.pairing": ("Finding", "label_findings", "pair_findings"),
     "engine.progress": ("STOP", "Command", "Job", "Preview", "Progress", "finish"),
     "engine.registration": ("Certificate", "Registration", "Step"),
+    "engine.rigid_motion": ("RigidMotion",),
     "engine.roi": ("Box",),
     "engine.runtime": ("Runtime", "device_name"),
     "engine.session": (
@@ -38,6 +40,7 @@ _HOMES = {
         "warped_hu",
     ),
     "engine.spatial.jacobian": ("jacobian_determinant",),
+    "engine.spatial.section": ("CarriedLabels", "MovedImage"),
     "engine.volume": ("PADDING_HU", "Volume"),
 }
 

@@ -17,6 +17,7 @@ from engine.errors import InputError
 from engine.fallback import with_enough_memory
 from engine.progress import Command, Job, Progress
 from engine.registration import Certificate, Registration, Step
+from engine.rigid_motion import RigidMotion
 from engine.roi import Box
 from engine.runtime import Runtime
 from engine.shapes import HuArray, Matrix
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 WAYS = ("field", "network")
 SCOPES = ("crop", "image")
-ALIGN_METHODS = ("rigid", "none")
+ALIGN_METHODS = ("rigid", "none", "manual")
 FITS = {"closer": 1 / 3, "balanced": 1.0, "smoother": 3.0}
 """How much smoother than usual a refinement is to be: times λ, or the roughness budget divided by it."""
 
@@ -36,9 +37,17 @@ DEFAULT_MODEL = "general"
 
 @dataclass(frozen=True, slots=True)
 class AlignSettings:
-    """`method`: `rigid` by image content, `none`, or the path of a transform file whose linear part is taken."""
+    """`method`: `rigid` by image content, `none`, `manual`, or the path of a transform file whose linear part is taken.
+
+    `motion`: for `manual`, how the moving image is moved, as `RigidMotion` has it: shifts in mm, then turns in degrees.
+    """
 
     method: str = "rigid"
+    motion: tuple[float, ...] | None = None
+
+    def __post_init__(self) -> None:
+        if (self.method == "manual") != (self.motion is not None):
+            raise InputError("Expected six numbers with an alignment by hand, and none with any other.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +173,8 @@ def _align(case: Case, settings: AlignSettings) -> Job[_Result]:
         from engine.optimize.align import rigid_alignment
 
         rigid = yield from rigid_alignment(case.fixed, case.moving)
+    elif settings.motion is not None:
+        rigid = RigidMotion.of_numbers(settings.motion, case.fixed.geometry).rigid()
     elif settings.method != "none":
         from engine.io.transforms import read_transform, rigid_matrix
 

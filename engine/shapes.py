@@ -5,6 +5,8 @@ Arrays are (z, y, x), points (x, y, z) in mm of patient space (DICOM LPS), tenso
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -13,6 +15,9 @@ HuArray = NDArray[np.float32]
 
 MaskArray = NDArray[np.bool_]
 """(Z, Y, X)."""
+
+LabelArray = NDArray[np.unsignedinteger[Any]]
+"""(Z, Y, X) numbers of structures, 0 where there is none."""
 
 DisplacementArray = NDArray[np.float32]
 """(3, Z, Y, X) displacement in voxels of the grid it lies on, components z, y, x."""

@@ -10,6 +10,7 @@ from PySide6.QtWidgets import QFileDialog, QWidget
 
 from app import settings
 
+LABEL_FILTER = "Label images (*.nii *.nii.gz *.mha *.mhd *.nrrd);;All files (*)"
 MASK_FILTER = "Masks (*.nii *.nii.gz *.mha *.mhd *.nrrd);;All files (*)"
 
 

@@ -16,6 +16,7 @@ _MOUSE = {
     "Right drag": "window: sideways its width, up and down its level",
     "Middle drag, Shift + drag": "move the picture",
     "P, then clicks": "a place in the fixed or warped image, then the same place in the moving one",
+    "By hand: drag": "move the moving image; outside the ring or with Ctrl, turn it about the cursor",
     "Drag a handle": "resize the region; the round one in the middle moves it",
 }
 

@@ -28,7 +28,8 @@ class HistoryPanel(Panel):
         self.body.addWidget(self.list, 1)
         self.body.addLayout(row(action_button(actions["undo"], "Undo"), action_button(actions["redo"], "Redo")))
         store.case_changed.connect(self.show_case)
-        store.run_changed.connect(self._guard)
+        for signal in (store.run_changed, store.draft_changed):
+            signal.connect(self._guard)
         self.show_case()
 
     def show_case(self) -> None:
@@ -48,7 +49,7 @@ class HistoryPanel(Panel):
         self.list.setCurrentRow(case.cursor)
 
     def _guard(self) -> None:
-        self.list.setEnabled(not self._store.running)
+        self.list.setEnabled(not self._store.running and self._store.draft is None)
 
 
 def describe(state: Registration, number: int) -> str:
@@ -57,6 +58,8 @@ def describe(state: Registration, number: int) -> str:
         return "Start"
     step = state.steps[-1]
     name = step.name.upper() if step.name.startswith(("iso", "rso")) else step.name.capitalize()
+    if step.settings.get("method") == "manual":
+        name += " by hand"
     count = f", {step.iterations} it." if step.iterations > 1 else ""
     fit = step.settings.get("fit", "balanced")
     chosen = "" if fit == "balanced" else f", {fit}"

@@ -15,6 +15,9 @@ from engine.shapes import DisplacementArray
 _NAMES = {"fixed": "fixed", "moving": "moving", "warped": "warped", "difference": "difference"}
 
 
+BY_HAND_HINT = "By hand: drag moves, outside the ring or with Ctrl turns; a click sets the cursor"
+
+
 class Readout(QStatusBar):
     """Follows the pointer, and the cursor when the pointer is elsewhere."""
 
@@ -31,7 +34,7 @@ class Readout(QStatusBar):
         self.addWidget(self.values, 1)
         self.addPermanentWidget(self.device)
         self.setSizeGripEnabled(False)
-        for signal in (store.view_changed, store.pictures_changed):
+        for signal in (store.view_changed, store.pictures_changed, store.draft_changed):
             signal.connect(self.show_values)
         store.device_changed.connect(self.show_device)
         self.show_values()
@@ -43,7 +46,7 @@ class Readout(QStatusBar):
 
     def show_values(self) -> None:
         """Show place and HU, and which click is next."""
-        hint = hint_text(self._store.view)
+        hint = BY_HAND_HINT if self._store.draft is not None else hint_text(self._store.view)
         self.hint.setText(hint)
         self.hint.setVisible(bool(hint))
         pictures = self._store.pictures

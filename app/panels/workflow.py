@@ -22,6 +22,7 @@ from PySide6.QtWidgets import (
 )
 
 from app.menus import Actions
+from app.panels.by_hand import ByHand
 from app.panels.parts import action_button, label, row, set_role
 from app.stages import Stage, Status, stages
 from app.store import Store
@@ -228,6 +229,10 @@ class WorkflowPanel(QScrollArea):
         self._align_row.setLayout(holder)
         section.form.addRow(self._align_row)
         section.add_main(action_button(actions["align"]))
+        section.form.addRow(action_button(actions["by_hand"], "Align by hand …"))
+        self.by_hand = ByHand(self._store, actions)
+        section.form.addRow(self.by_hand)
+        self._store.draft_changed.connect(lambda: section.content.setVisible(True))
 
     def _fill_refinement(self, name: str, actions: Actions) -> None:
         section = self.sections[name]

@@ -7,7 +7,8 @@ from PySide6.QtGui import QColor, QLinearGradient, QPainter, QPen, QTransform
 
 from app.viewer.boxes import EXCLUDED_RGB, HANDLES, RIGID_RGB, Outline, Use
 from app.viewer.marks import Mark
-from app.viewer.slicing import ColorBar, PaneState
+from app.viewer.planes import Plane
+from app.viewer.slicing import ColorBar, PaneState, ring_radii
 
 CURSOR_COLOR = QColor(75, 150, 170)
 SELECTED_COLOR = QColor(255, 176, 0)
@@ -43,6 +44,8 @@ def paint_annotations(painter: QPainter, rect: QRectF, state: PaneState, transfo
     painter.setRenderHint(QPainter.RenderHint.Antialiasing, False)
     _paint_cursor(painter, rect, transform.map(QPointF(*state.cursor_mm)))
     _paint_guides(painter, rect, state, transform)
+    if state.is_draft:
+        _paint_ring(painter, state.plane, transform)
     for shape in state.outlines:
         _paint_outline(painter, shape, transform)
     for mark in state.marks:
@@ -125,6 +128,17 @@ def _paint_bar(painter: QPainter, rect: QRectF, bar: ColorBar, number: int) -> N
     values = QRectF(left, box.bottom() + 1, _BAR_WIDTH, line)
     for label, side in zip(bar.labels, sides, strict=True):
         _draw_text(painter, values, side, label, _DIM_TEXT_COLOR)
+
+
+def _paint_ring(painter: QPainter, plane: Plane, transform: QTransform) -> None:
+    """Inside it a drag moves the moving image, outside it turns it."""
+    middle, (across, down) = ring_radii(plane)
+    ring = QRectF(middle[0] - across, middle[1] - down, 2 * across, 2 * down)
+    painter.setRenderHint(QPainter.RenderHint.Antialiasing, True)
+    painter.setPen(QPen(SELECTED_COLOR, 1, Qt.PenStyle.DotLine))
+    painter.setBrush(Qt.BrushStyle.NoBrush)
+    painter.drawEllipse(transform.mapRect(ring))
+    painter.setRenderHint(QPainter.RenderHint.Antialiasing, False)
 
 
 def _paint_outline(painter: QPainter, shape: Outline, transform: QTransform) -> None:

@@ -9,6 +9,7 @@ from PySide6.QtCore import Qt
 
 from app.store import Store
 from app.viewer.boxes import Handle, Outline, Place, dragged_box, handle_at, reshaped_box
+from app.viewer.by_hand import ShiftTool, TurnTool, turns
 from app.viewer.pane import Gesture
 from app.viewer.slicing import PaneState
 from app.viewer.view_state import ImageName, Index, ViewState, dragged_window
@@ -178,6 +179,8 @@ def tool_for(store: Store, state: PaneState, gesture: Gesture) -> Tool | None:
         return None
     if store.view.drawing_box and not store.running:
         return DrawTool(store, state, gesture)
+    if store.draft is not None and not store.running:
+        return (TurnTool if _turns(state, gesture) else ShiftTool)(store, state, gesture)
     is_old = store.pictures.stale and state.slot.image != "fixed"
     if MarkTool.takes(store.view, state.slot.image) and not store.running and not is_old:
         return MarkTool(store, state, gesture)
@@ -185,6 +188,10 @@ def tool_for(store: Store, state: PaneState, gesture: Gesture) -> Tool | None:
     if grasp is not None and not store.running:
         return ReshapeTool(store, state, gesture, grasp[0].number, grasp[1])
     return PointTool(store, state, gesture)
+
+
+def _turns(state: PaneState, gesture: Gesture) -> bool:
+    return turns(state, gesture, bool(gesture.modifiers & Qt.KeyboardModifier.ControlModifier))
 
 
 def grasped(state: PaneState, gesture: Gesture) -> tuple[Outline, Handle] | None:
@@ -201,6 +208,8 @@ def hand_shape(state: PaneState, gesture: Gesture) -> Qt.CursorShape:
     """The mouse pointer that says what a press would do."""
     if state.prompt:
         return Qt.CursorShape.CrossCursor
+    if state.is_draft:
+        return Qt.CursorShape.PointingHandCursor if _turns(state, gesture) else Qt.CursorShape.SizeAllCursor
     grasp = grasped(state, gesture)
     if grasp is None:
         return Qt.CursorShape.ArrowCursor

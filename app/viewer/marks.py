@@ -10,7 +10,7 @@ from app.viewer.planes import Plane
 from app.viewer.view_state import ImageName, Index
 from engine.case import Case
 from engine.geometry import Geometry, Triple, transform_points
-from engine.shapes import PointArray
+from engine.shapes import Matrix, PointArray
 
 _SEEN_WITHIN = 1.0
 _ON_SLICE = 0.5
@@ -39,9 +39,10 @@ class Pairs:
     started_mm: Triple | None = None
 
     @classmethod
-    def of(cls, case: Case, selected: int | None, started_mm: Triple | None) -> Pairs:
+    def of(cls, case: Case, selected: int | None, started_mm: Triple | None, rigid: Matrix | None = None) -> Pairs:
+        """Those of a case, its moving image aligned by `rigid`, or as in its current state."""
         guidance = case.guidance
-        to_fixed = np.linalg.inv(case.current.rigid)
+        to_fixed = np.linalg.inv(case.current.rigid if rigid is None else rigid)
         return cls(
             guidance.fixed_points_mm, transform_points(to_fixed, guidance.moving_points_mm), selected, started_mm
         )

@@ -25,7 +25,7 @@ from PySide6.QtWidgets import QSizePolicy, QWidget
 from app.viewer.annotations import paint_annotations, paint_captions, paint_hint
 from app.viewer.comparisons import Gray, gray
 from app.viewer.planes import Plane
-from app.viewer.slicing import Layer, PaneState, Pixels, Strokes
+from app.viewer.slicing import Layer, PaneState, Pixels, Stroke, Strokes
 from app.viewer.view_state import WindowHu
 
 _DEGREES_A_NOTCH = 120
@@ -33,6 +33,7 @@ _QUIET_MS = 150
 """Pictures that follow each other faster, as in scrolling, are painted without smoothing: half the time."""
 
 _STROKE_PIXELS = 1.3
+_DASHES = (6.0, 5.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +69,7 @@ class Pane(QWidget):
         super().__init__(parent)
         self.state: PaneState | None = None
         self._images: dict[object, tuple[tuple[object, ...], QImage | None]] = {}
-        self._paths: dict[object, tuple[tuple[object, ...], list[tuple[QColor, QPainterPath]]]] = {}
+        self._paths: dict[object, tuple[tuple[object, ...], list[tuple[QPen, QPainterPath]]]] = {}
         self._painted: _Painted | None = None
         self._smooth = True
         self._quiet = QTimer(self, singleShot=True, interval=_QUIET_MS)
@@ -178,9 +179,8 @@ class Pane(QWidget):
         painter.setBrush(Qt.BrushStyle.NoBrush)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing, self._smooth)
         for _, paths in self._paths.values():
-            for color, path in paths:
-                pen = QPen(color, _STROKE_PIXELS if self._smooth else 1)
-                pen.setCosmetic(True)
+            for pen, path in paths:
+                pen.setWidthF(_STROKE_PIXELS if self._smooth else 1)
                 painter.setPen(pen)
                 painter.drawPath(path)
 
@@ -199,13 +199,11 @@ class Pane(QWidget):
             at = pixel.x(), pixel.y()
             self.gestured.emit(Gesture(phase, self.place_of(pixel), at, mm_per_pixel, **details))
 
-    def _traced(self, strokes: Strokes) -> tuple[tuple[object, ...], list[tuple[QColor, QPainterPath]]]:
+    def _traced(self, strokes: Strokes) -> tuple[tuple[object, ...], list[tuple[QPen, QPainterPath]]]:
         known = self._paths.get(strokes.key[0])
         if known is not None and known[0] == strokes.key:
             return known
-        paths = [
-            (QColor(*stroke.rgb), arrayToQPath(*stroke.places_mm.T, connect=stroke.joined)) for stroke in strokes.draw()
-        ]
+        paths = [(_pen(stroke), arrayToQPath(*stroke.places_mm.T, connect=stroke.joined)) for stroke in strokes.draw()]
         return strokes.key, paths
 
     def _imaged(self, layer: Layer) -> tuple[tuple[object, ...], QImage | None]:
@@ -214,6 +212,14 @@ class Pane(QWidget):
         if known is not None and known[0] == key:
             return known
         return key, image_of(layer.draw(), layer.levels)
+
+
+def _pen(stroke: Stroke) -> QPen:
+    pen = QPen(QColor(*stroke.rgb))
+    pen.setCosmetic(True)
+    if stroke.dashed:
+        pen.setDashPattern(_DASHES)
+    return pen
 
 
 def image_of(pixels: Pixels | None, levels: WindowHu | None) -> QImage | None:

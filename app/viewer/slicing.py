@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from app.viewer.boxes import NamedBox, Outline, outline
 from app.viewer.comparisons import COMPARED, COMPARISONS, compared, glass, split_at_mm
+from app.viewer.contours import Labels
 from app.viewer.marks import Mark, Pairs
 from app.viewer.planes import Plane, letters, plane_of
 from app.viewer.view_state import IMAGES, ComparisonName, ImageName, Index, Slot, ViewState, WindowHu
@@ -23,6 +24,7 @@ from engine.volume import PADDING_HU
 
 if TYPE_CHECKING:
     from app.viewer.overlays import Overlay
+    from engine.spatial.section import MovedImage
 
 _LAST_AXIS = 2
 _SLAB = 16
@@ -39,20 +41,24 @@ BLACK_RGB: RGB = (0, 0, 0)
 WHITE_RGB: RGB = (255, 255, 255)
 
 
+_RING = 0.85
+"""Of the extent of an image."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Pictures:
     """Everything that can be drawn, on the fixed grid. What is not computed yet is `None`.
 
     `other_warped_hu`, `other_displacement_vox`, `other_name`: of the state to compare with. `body`: the patient in the
     fixed image. `version` grows whenever a value changes, also in place during a live preview. `stale`: the warped
-    image is still that of the state before.
+    image is still that of the state before. `is_draft`: the moving image is being aligned by hand.
     """
 
     geometry: Geometry
     fixed_hu: HuArray
     fixed_valid: MaskArray
-    moving_hu: HuArray | None = None
-    warped_hu: HuArray | None = None
+    moving_hu: HuArray | MovedImage | None = None
+    warped_hu: HuArray | MovedImage | None = None
     displacement_vox: DisplacementArray | None = field(default=None, repr=False)
     rigid: MaskArray | None = field(default=None, repr=False)
     excluded: MaskArray | None = field(default=None, repr=False)
@@ -60,18 +66,21 @@ class Pictures:
     other_warped_hu: HuArray | None = None
     other_displacement_vox: DisplacementArray | None = field(default=None, repr=False)
     other_name: str = ""
+    labels: Labels = field(default_factory=Labels, repr=False)
     version: int = 0
     stale: bool = False
+    is_draft: bool = False
     _slices: dict[str, tuple[object, Any]] = field(default_factory=dict, init=False, repr=False)
 
-    def volume(self, image: ImageName) -> HuArray | None:
+    def volume(self, image: ImageName) -> HuArray | MovedImage | None:
         """The voxels behind an image; the difference has none of its own."""
         return {"fixed": self.fixed_hu, "moving": self.moving_hu, "warped": self.warped_hu}.get(image)
 
     def slice_of(self, image: ImageName, plane: Plane, index: int) -> HuArray | None:
         """(rows, columns) of an image; the last one is remembered, since several layers need it."""
         volume = self.volume(image)
-        return None if volume is None else self._remembered(image, volume, plane, index)
+        name = "moving" if volume is self.moving_hu else image
+        return None if volume is None else self._remembered(name, volume, plane, index)
 
     def displacement_slice_of(self, axis: int, plane: Plane, index: int) -> HuArray:
         """(rows, columns) of one component of u, in voxels."""
@@ -156,6 +165,7 @@ class Stroke:
     rgb: RGB
     places_mm: NDArray[np.float64]
     joined: MaskArray
+    dashed: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -247,6 +257,7 @@ class PaneState:
     bars: tuple[ColorBar, ...] = ()
     split_mm: float | None = None
     glass_mm: tuple[float, float, float] | None = None
+    is_draft: bool = False
 
 
 def resolve(
@@ -267,7 +278,9 @@ def resolve(
     context = SliceContext(pictures, view, plane, slot.image)
     layers = _layers(context)
     low, high = view.window_of(slot.image)
-    if pictures.stale and slot.image in ("warped", "difference"):
+    if pictures.is_draft and slot.image != "fixed":
+        title += " (by hand)"
+    elif pictures.stale and slot.image in ("warped", "difference"):
         title += " (updating …)"
     comparison = context.comparison if layers else None
     if comparison is not None:
@@ -291,6 +304,7 @@ def resolve(
         bars=_bars(context, overlays) if layers else (),
         split_mm=split_at_mm(context) if comparison == "split" else None,
         glass_mm=glass(context) if comparison == "spyglass" else None,
+        is_draft=pictures.is_draft,
     )
 
 
@@ -301,6 +315,13 @@ def _prompt(view: ViewState, image: ImageName) -> str:
     if image not in view.prompted:
         return ""
     return "click a place" if view.started_mm is None else "click the same place"
+
+
+def ring_radii(plane: Plane) -> tuple[tuple[float, float], tuple[float, float]]:
+    """Middle and radii (across, down) in mm of the ring round an image, outside which a hand turns it."""
+    middle = [(extent - spacing) / 2 for extent, spacing in zip(plane.extent_mm, plane.spacing_mm, strict=True)]
+    across, down = (_RING * extent / 2 for extent in plane.extent_mm)
+    return (middle[0], middle[1]), (across, down)
 
 
 def difference(context: SliceContext) -> HuArray:
@@ -324,8 +345,11 @@ def hu_at(pictures: Pictures, index_zyx: Index) -> dict[ImageName, float | None]
 
 
 def box_rmse_hu(pictures: Pictures, box: Box) -> float | None:
-    """Root mean square of the difference inside a box, over voxels that both images show and that are not excluded."""
-    if pictures.warped_hu is None:
+    """Root mean square of the difference inside a box, over voxels that both images show and that are not excluded.
+
+    Unknown while the moving image is aligned by hand.
+    """
+    if not isinstance(pictures.warped_hu, np.ndarray):
         return None
     part = box.slices_zyx
     warped = pictures.warped_hu[part]

@@ -72,7 +72,8 @@ class ViewState:
     signed_colors: bool = False
     quantity: QuantityName = "length"
     arrow_scale: float = 1.0
-    overlays: frozenset[str] = frozenset({"invalid", "masks"})
+    overlays: frozenset[str] = frozenset({"invalid", "masks", "contours"})
+    hidden_structures: frozenset[int] = frozenset()
     drawing_box: bool = False
     marking: bool = False
     started_mm: tuple[float, float, float] | None = None

@@ -11,16 +11,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.agreement import label_overlap
 from engine.cli.inputs import named, opened_case, read_case, read_mask, read_point_pairs
 from engine.errors import InputError
 from engine.field import displacement_vox_from_mm
 from engine.geometry import Geometry
 from engine.io.atomic import whole_file
-from engine.io.images import read_labels, to_sitk_image
+from engine.io.images import read_labels, read_labels_on, to_sitk_image
 from engine.io.transforms import read_transform, to_sitk_transform
 from engine.metrics import field_figures, overlap, rmse_hu, target_registration_error
 from engine.preprocess import body_of
-from engine.shapes import DisplacementArray, HuArray, MaskArray, PointArray
+from engine.shapes import DisplacementArray, HuArray, LabelArray, MaskArray, PointArray
+from engine.structures import voxel_counts
 from engine.volume import PADDING_HU, Volume
 
 if TYPE_CHECKING:
@@ -33,9 +35,12 @@ def run(arguments: argparse.Namespace) -> None:
     geometries = case.fixed.geometry, case.moving.geometry
     points = read_point_pairs(arguments.points, *geometries) if arguments.points else None
     masks = _masks(arguments, case.fixed.geometry)
+    labels = _labels(arguments, *geometries)
     stages = []
     for name, transform in _transforms(arguments.transform, case.fixed.geometry):
         figures = {"stage": name, **_figures(case.fixed, case.moving, transform, points, masks)}
+        if labels:
+            figures["structures"] = _structures(*labels, transform, case.fixed.geometry)
         print("\n".join(_lines(figures)), flush=True)
         stages.append(figures)
     if arguments.out:
@@ -59,6 +64,24 @@ def _masks(arguments: argparse.Namespace, fixed: Geometry) -> tuple[MaskArray, s
     fixed_mask = read_mask("FIXED_MASK", arguments.masks[0], fixed)
     moving_labels, moving_geometry = named("MOVING_MASK", lambda: read_labels(arguments.masks[1]))
     return fixed_mask, to_sitk_image((moving_labels != 0).astype(np.uint8), moving_geometry)
+
+
+def _labels(arguments: argparse.Namespace, fixed: Geometry, moving: Geometry) -> tuple[LabelArray, sitk.Image] | None:
+    if not arguments.labels:
+        return None
+    paths = arguments.labels
+    fixed_labels = named("FIXED_LABELS", lambda: read_labels_on(paths[0], "fixed", fixed))
+    moving_labels = named("MOVING_LABELS", lambda: read_labels_on(paths[1], "moving", moving))
+    return fixed_labels, to_sitk_image(moving_labels, moving)
+
+
+def _structures(
+    fixed_labels: LabelArray, moving_labels: sitk.Image, transform: sitk.Transform, geometry: Geometry
+) -> dict[str, dict[str, float]]:
+    """Agreement of each structure that both have on the fixed grid, by its number."""
+    carried = resampled_labels(moving_labels, transform, geometry)
+    found = {n: label_overlap(fixed_labels, carried, n, geometry) for n in voxel_counts(fixed_labels)}
+    return {str(number): asdict(agreement) for number, agreement in found.items() if agreement is not None}
 
 
 def _figures(
@@ -137,6 +160,11 @@ def _lines(figures: dict[str, Any]) -> list[str]:
             f"  Masks   Dice {agreement['dice']:.4f}   HD95 {agreement['hd95_mm']:.2f} mm   "
             f"MDA {agreement['mda_mm']:.2f} mm   RMSE inside {figures['mask_rmse_hu']:.1f} HU"
         )
+    lines.extend(
+        f"  Structure {number}   Dice {agreement['dice']:.4f}   HD95 {agreement['hd95_mm']:.2f} mm   "
+        f"MDA {agreement['mda_mm']:.2f} mm"
+        for number, agreement in figures.get("structures", {}).items()
+    )
     lines.append(
         f"  Jacobian inside {figures['jacobian_inside']}   folding {figures['folding_percent']:.4f} %   "
         f"min {figures['min_jacobian']:.3f}   SD(log) {figures['sd_log_jacobian']:.3f}"

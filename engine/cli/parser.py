@@ -82,7 +82,16 @@ def _register(commands: _Commands) -> None:
     parser.add_argument("fixed", metavar="FIXED", help=_IMAGE_HELP)
     parser.add_argument("moving", metavar="MOVING", help="the same")
     parser.add_argument("--out", required=True, metavar="DIR")
-    parser.add_argument("--align", default="rigid", metavar="rigid|none|FILE", help="default: rigid")
+    aligned = parser.add_mutually_exclusive_group()
+    aligned.add_argument("--align", default="rigid", metavar="rigid|none|FILE", help="default: rigid")
+    aligned.add_argument(
+        "--align-by",
+        type=float,
+        nargs=6,
+        metavar=("L", "P", "S", "RX", "RY", "RZ"),
+        help="by hand: move the moving image toward the patient's left, back and head (mm), and turn it about these "
+        "axes through the middle of the fixed image (degrees, right-handed, first RY, then RX, then RZ)",
+    )
     parser.add_argument("--model", default="general", metavar="NAME|none", help="default: general; see `regard models`")
     parser.add_argument("--iso", type=int, default=0, metavar="N", help="iterations of whole-image optimisation")
     parser.add_argument(
@@ -124,6 +133,12 @@ def _evaluate(commands: _Commands) -> None:
     )
     parser.add_argument("--points", nargs=2, metavar=("FIXED_PTS", "MOVING_PTS"), help="elastix format or CSV in mm")
     parser.add_argument("--masks", nargs=2, metavar=("FIXED_MASK", "MOVING_MASK"))
+    parser.add_argument(
+        "--labels",
+        nargs=2,
+        metavar=("FIXED_LABELS", "MOVING_LABELS"),
+        help="label images, each on the grid of its image: agreement of every structure that is in both",
+    )
     parser.add_argument("--out", metavar="FILE.json")
 
 

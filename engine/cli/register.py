@@ -38,7 +38,8 @@ def planned_steps(arguments: argparse.Namespace, boxes: list[Box]) -> list[Setti
     if arguments.iso < 0:
         raise InputError(f"--iso: expected zero or more iterations, got {arguments.iso}.")
     how = {name: getattr(arguments, name) for name in ("by", "similarity", "weight", "fit")}
-    steps: list[Settings] = [AlignSettings(arguments.align)]
+    by_hand = arguments.align_by
+    steps: list[Settings] = [AlignSettings("manual", tuple(by_hand)) if by_hand else AlignSettings(arguments.align)]
     if arguments.model != "none":
         steps.append(GeneralSettings(arguments.model))
     if arguments.iso:

@@ -14,13 +14,13 @@ from engine.errors import InputError
 from engine.geometry import Geometry
 from engine.io.atomic import reserve, whole_file
 from engine.io.images import array_of, read_image, to_sitk_image, write_sitk_image
-from engine.shapes import DisplacementArray, MaskArray
+from engine.shapes import DisplacementArray, LabelArray, MaskArray
 
 ZERO = "zero"
 """Digest of a displacement that is zero everywhere, bit for bit."""
 
 _HEADER_BYTES = 1024
-_NUMBERED = re.compile(r"(?:state|weights|mask)_(\d+)\.(?:npy|safetensors|mha)")
+_NUMBERED = re.compile(r"(?:state|weights|mask|labels)_(\d+)\.(?:npy|safetensors|mha)")
 
 FileEntry = dict[str, str]
 """`{"file": name, "digest": digest}`, as case.json has it."""
@@ -34,6 +34,7 @@ class ArrayFiles:
         self._folder = folder
         entries = [state.get(kind) for state in present.get("states", []) for kind in ("displacement", "weights")]
         entries += [present.get("guidance", {}).get(kind) for kind in ("rigid", "excluded")]
+        entries += [present.get("structures", {}).get(kind) for kind in ("fixed", "moving")]
         self._by_digest: dict[str, FileEntry] = {
             entry["digest"]: entry for entry in entries if entry and (folder / entry["file"]).is_file()
         }
@@ -76,6 +77,15 @@ class ArrayFiles:
         if digest not in self._by_digest:
             name = self._new_name("mask", ".mha")
             write_sitk_image(self._folder / name, to_sitk_image(mask, geometry), compressed=True)
+            self._remember(name, digest)
+        return self._entry_in_use(digest)
+
+    def labels(self, labels: LabelArray, geometry: Geometry) -> FileEntry:
+        """The entry of a label image on a grid, written now if it is new."""
+        digest = hashlib.sha1(np.ascontiguousarray(labels).data, usedforsecurity=False).hexdigest()
+        if digest not in self._by_digest:
+            name = self._new_name("labels", ".mha")
+            write_sitk_image(self._folder / name, to_sitk_image(labels, geometry), compressed=True)
             self._remember(name, digest)
         return self._entry_in_use(digest)
 
@@ -127,6 +137,12 @@ def read_mask(folder: Path, entry: FileEntry) -> MaskArray:
     """Read a mask from its file."""
     mask: MaskArray = array_of(read_image(_inside(folder, entry), "sitkUInt8")) != 0
     return mask
+
+
+def read_label_array(folder: Path, entry: FileEntry) -> LabelArray:
+    """Read a label image from its file."""
+    labels: LabelArray = array_of(read_image(_inside(folder, entry), "sitkUInt16"))
+    return labels if labels.max() > 255 else labels.astype(np.uint8)
 
 
 def _inside(folder: Path, entry: FileEntry) -> Path:

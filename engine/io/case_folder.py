@@ -19,11 +19,12 @@ from engine.geometry import Geometry
 from engine.guidance import Guidance
 from engine.identity import Identity
 from engine.io.atomic import output_errors, whole_file, whole_folder
-from engine.io.case_arrays import ArrayFiles, read_displacement, read_mask, read_weights
+from engine.io.case_arrays import ArrayFiles, read_displacement, read_label_array, read_mask, read_weights
 from engine.io.images import array_of, read_image, to_sitk_image, write_sitk_image
 from engine.io.step_json import step_as_dict, step_from_dict
 from engine.registration import Registration
 from engine.shapes import DisplacementArray, HuArray
+from engine.structures import Structures
 from engine.volume import Volume
 
 FORMAT = "regard case"
@@ -61,7 +62,8 @@ def open_case(folder: str | Path) -> Case:
         fixed, moving = (_opened_volume(source, role, manifest[role]) for role in ("fixed", "moving"))
         states = _opened_states(source, manifest["states"], fixed.geometry)
         guidance = _opened_guidance(source, manifest.get("guidance", {}))
-        return Case(fixed, moving, states, int(manifest["cursor"]), str(manifest["id"]), guidance)
+        structures = _opened_structures(source, manifest.get("structures", {}))
+        return Case(fixed, moving, states, int(manifest["cursor"]), str(manifest["id"]), guidance, structures)
     except (InputError, KeyError, TypeError, ValueError, AttributeError, OSError, EOFError) as error:
         raise InputError("The case is damaged: a part of it is missing or does not fit the rest.") from error
 
@@ -103,6 +105,7 @@ def _save_into(case: Case, folder: Path, present: dict[str, Any]) -> None:
             "moving": _volume_as_dict(case.moving),
             "states": states,
             "guidance": _guidance_as_dict(case, files),
+            "structures": _structures_as_dict(case, files),
         }
         with whole_file(folder / "case.json") as temporary:
             temporary.write_text(json.dumps(manifest, indent=1, allow_nan=False), encoding="utf-8")
@@ -141,6 +144,19 @@ def _guidance_as_dict(case: Case, files: ArrayFiles) -> dict[str, Any]:
     masks = {"rigid": guidance.rigid, "excluded": guidance.excluded}
     entries = {name: files.mask(mask, case.fixed.geometry) for name, mask in masks.items() if mask is not None}
     return {**points, **entries}
+
+
+def _structures_as_dict(case: Case, files: ArrayFiles) -> dict[str, Any]:
+    sides = {
+        "fixed": (case.structures.fixed, case.fixed.geometry),
+        "moving": (case.structures.moving, case.moving.geometry),
+    }
+    return {role: files.labels(labels, grid) for role, (labels, grid) in sides.items() if labels is not None}
+
+
+def _opened_structures(folder: Path, values: dict[str, Any]) -> Structures:
+    fixed, moving = (read_label_array(folder, values[role]) if role in values else None for role in ("fixed", "moving"))
+    return Structures(fixed, moving)
 
 
 def _opened_guidance(folder: Path, values: dict[str, Any]) -> Guidance:

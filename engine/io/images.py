@@ -20,7 +20,8 @@ from engine.io.atomic import reserve, whole_file
 from engine.io.nifti import refuse_damaged_nifti
 from engine.io.quiet import quiet
 from engine.preprocess import valid_region
-from engine.shapes import MaskArray
+from engine.shapes import LabelArray, MaskArray
+from engine.structures import voxel_counts
 from engine.volume import NOT_IN_HU, Volume
 
 if TYPE_CHECKING:
@@ -33,6 +34,9 @@ SUFFIXES = (".nii.gz", ".nii", ".mha", ".mhd", ".nrrd", ".nhdr")
 
 WRITTEN_SUFFIXES = (".nii.gz", ".nii", ".mha", ".nrrd")
 _HEADER_BYTES = 4096
+
+_HIGHEST_LABEL = 65535
+_MOST_LABELS = 200
 
 _AIR_BELOW_HU = -300.0
 """Every CT shows some air; an image that shows none is on another scale."""
@@ -81,14 +85,34 @@ def read_labels(path: str | Path) -> tuple[NDArray[np.int32], Geometry]:
 def read_mask_on(path: str | Path, fixed: Geometry) -> MaskArray:
     """Read a mask on the fixed grid, (Z, Y, X); whatever is not zero counts. Another grid is an InputError."""
     labels, geometry = read_labels(path)
-    if not geometry.is_close(fixed):
-        what = f"a grid of {geometry.shape_zyx}" if geometry.shape_zyx != fixed.shape_zyx else "one elsewhere in space"
-        raise InputError(
-            f"Expected a mask on the fixed grid {fixed.shape_zyx} (z, y, x), got {what}; "
-            "resample it onto the fixed image first."
-        )
+    _refuse_another_grid("a mask", geometry, "fixed", fixed)
     mask: MaskArray = labels != 0
     return mask
+
+
+def read_labels_on(path: str | Path, role: str, grid: Geometry) -> LabelArray:
+    """Read a label image on the grid of the fixed or the moving image (`role`), (Z, Y, X), 0 where no structure is.
+
+    Raises InputError for another grid, numbers below zero, and so many that it is no label image.
+    """
+    labels, geometry = read_labels(path)
+    _refuse_another_grid("labels", geometry, role, grid)
+    low, high = int(labels.min()), int(labels.max())
+    if low < 0 or high > _HIGHEST_LABEL:
+        raise InputError(f"Expected labels from 0 to {_HIGHEST_LABEL}, got {low} to {high}; this may be an image.")
+    count = len(voxel_counts(labels))
+    if count > _MOST_LABELS:
+        raise InputError(f"Expected at most {_MOST_LABELS} structures, got {count}; this may be an image.")
+    return labels.astype(np.uint8 if high < 256 else np.uint16)
+
+
+def _refuse_another_grid(what: str, found: Geometry, role: str, wanted: Geometry) -> None:
+    if not found.is_close(wanted):
+        other = f"a grid of {found.shape_zyx}" if found.shape_zyx != wanted.shape_zyx else "one elsewhere in space"
+        raise InputError(
+            f"Expected {what} on the {role} grid {wanted.shape_zyx} (z, y, x), got {other}; "
+            f"resample it onto the {role} image first."
+        )
 
 
 def write_image(path: str | Path, array_zyx: NDArray[Any], geometry: Geometry) -> None:

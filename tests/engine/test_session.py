@@ -105,6 +105,22 @@ def test_alignment_by_a_file_takes_its_rigid_part_and_not_its_path(case: Case, t
     assert result.steps[-1].settings == {"method": "file"}
 
 
+def test_alignment_by_hand_moves_the_moving_image(case: Case) -> None:
+    """10 mm to the left: what the fixed image shows at x, the moving one shows 10 mm to the right of it."""
+    result = _run(case, AlignSettings("manual", (10.0, 0, 0, 0, 0, 0)))
+
+    expected = np.eye(4)
+    expected[0, 3] = -10
+    np.testing.assert_allclose(result.rigid, expected, atol=1e-9)
+    assert result.steps[-1].settings == {"method": "manual", "motion": (10.0, 0, 0, 0, 0, 0)}
+
+
+def test_an_alignment_by_hand_without_numbers_is_refused() -> None:
+    for settings in ({"method": "manual"}, {"motion": (0.0,) * 6}):
+        with pytest.raises(InputError, match="six numbers"):
+            AlignSettings(**settings)
+
+
 def test_alignment_begins_the_history_anew(case: Case) -> None:
     refined = case.after(_run(case, IsoSettings(2)))
 

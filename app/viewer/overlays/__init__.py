@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from app.viewer.overlays import arrows, displacement, grid_lines, invalid, jacobian, masks
+from app.viewer.overlays import arrows, contours, displacement, grid_lines, invalid, jacobian, masks
 from app.viewer.slicing import ColorBar, Layer, SliceContext, Strokes
 
 
@@ -56,6 +56,12 @@ OVERLAYS: dict[str, Overlay] = {
         "L",
         strokes=grid_lines.strokes,
         of_field=True,
+    ),
+    "contours": Overlay(
+        "Contours",
+        "Outline structures: solid those of the fixed image, dashed those carried from the moving one",
+        "Ctrl+L",
+        strokes=contours.strokes,
     ),
     "invalid": Overlay(
         "Outside the scan",

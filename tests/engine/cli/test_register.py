@@ -179,3 +179,50 @@ def test_guidance_from_files_is_followed_and_kept(phantom: Path, tmp_path: Path)
     assert len(kept.fixed_points_mm) > 10
     np.testing.assert_array_equal(kept.excluded, gone == 1)
     assert kept.rigid is not None
+
+
+def test_alignment_by_numbers_moves_the_moving_image(phantom: Path) -> None:
+    """As SimpleITK resamples through the inverse of its Euler transform; to 1 HU, as the warped image is rounded."""
+    out = phantom.parent / "by_hand"
+    numbers = (6.0, -4.0, 3.5, 2.0, -5.0, 8.0)
+    by_hand = ["--align-by", *map(str, numbers)]
+    assert main(["register", *pair(phantom), "--out", str(out), *by_hand, "--model", "none", "--threads", "1"]) == 0
+    fixed, moving = (sitk.ReadImage(path, sitk.sitkFloat32) for path in pair(phantom))
+    center = fixed.TransformContinuousIndexToPhysicalPoint([(n - 1) / 2 for n in fixed.GetSize()])
+    motion = sitk.Euler3DTransform(center, *np.deg2rad(numbers[3:]), numbers[:3])
+    expected = sitk.GetArrayFromImage(sitk.Resample(moving, fixed, motion.GetInverse(), sitk.sitkLinear, -2048.0))
+    warped = sitk.GetArrayFromImage(sitk.ReadImage(str(out / "warped.nii.gz"), sitk.sitkFloat32))
+    valid = (warped > -2048) & (expected > -1100)
+    assert valid.mean() > 0.4
+    assert np.abs(warped - expected)[valid].max() <= 1.0
+
+
+@pytest.mark.parametrize(
+    "wrong", [["--align-by", "1", "2"], ["--align-by", *"123456", "--align", "none"], ["--align-by", *"12345", "x"]]
+)
+def test_numbers_of_an_alignment_that_are_off_are_wrong_usage(phantom: Path, wrong: list[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["register", *pair(phantom), "--out", str(phantom.parent / "unused"), *wrong])
+    assert ended.value.code == 2
+
+
+def test_structures_are_evaluated_one_by_one(phantom: Path, results: Path, tmp_path: Path) -> None:
+    """The lungs by number: the same figures as of a mask that holds one of them alone."""
+    labels = [str(phantom / f"{role}_labels.nii.gz") for role in ("fixed", "moving")]
+    masks = []
+    for path in labels:
+        image = sitk.ReadImage(path)
+        masks.append(str(tmp_path / Path(path).name))
+        sitk.WriteImage(image == ORGANS["lung_left"], masks[-1])
+    out = tmp_path / "figures.json"
+    chosen = ["--labels", *labels, "--masks", *masks, "--out", str(out)]
+    assert main(["evaluate", *pair(phantom), str(results / "transform.h5"), *chosen]) == 0
+    (figures,) = json.loads(out.read_text())["stages"]
+    assert figures["structures"][str(ORGANS["lung_left"])] == pytest.approx(figures["masks"])
+    assert set(figures["structures"]) >= {str(ORGANS[name]) for name in ("body", "lung_right", "heart", "liver")}
+
+
+def test_an_image_is_no_label_image(phantom: Path, results: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    transform = str(results / "transform.h5")
+    assert main(["evaluate", *pair(phantom), transform, "--labels", *pair(phantom)]) == 1
+    assert "FIXED_LABELS: Expected" in capsys.readouterr().err

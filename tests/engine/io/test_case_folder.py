@@ -14,6 +14,7 @@ from engine.guidance import Guidance
 from engine.identity import Identity
 from engine.io.case_folder import open_case, save_case
 from engine.registration import Step
+from engine.structures import Structures
 from engine.volume import Volume
 
 ALL_FILES = {"case.json", "fixed.mha", "fixed_valid.mha", "moving.mha", "moving_valid.mha", "state_001.npy"}
@@ -291,3 +292,33 @@ def test_a_mask_that_is_no_longer_used_goes(tmp_path: Path, case: Case) -> None:
 
     assert open_case(tmp_path / "case").guidance.is_empty
     assert set(os.listdir(tmp_path / "case")) == ALL_FILES
+
+
+def test_structures_reopen_and_are_written_once(tmp_path: Path, case: Case) -> None:
+    fixed = np.zeros(case.fixed.geometry.shape_zyx, np.uint8)
+    fixed[1:3, 2:5, 3:4] = 7
+    moving = np.zeros(case.moving.geometry.shape_zyx, np.uint16)
+    moving[0, 1:3, 2] = 40_000
+    delineated = case.delineated(Structures(fixed, moving))
+
+    save_case(delineated, tmp_path / "case")
+    before = _times(tmp_path / "case")
+    save_case(delineated, tmp_path / "case")
+    opened = open_case(tmp_path / "case")
+
+    assert sum(name.startswith("labels") for name in before) == 2
+    assert all(_times(tmp_path / "case")[name] == before[name] for name in before if name.startswith("labels"))
+    for found, expected in ((opened.structures.fixed, fixed), (opened.structures.moving, moving)):
+        np.testing.assert_array_equal(found, expected)
+        assert found.dtype == expected.dtype
+    save_case(case, tmp_path / "case")
+    assert not list((tmp_path / "case").glob("labels*"))
+
+
+def test_a_case_from_before_there_were_structures_opens(tmp_path: Path, case: Case) -> None:
+    save_case(case, tmp_path / "case")
+    manifest = json.loads((tmp_path / "case" / "case.json").read_text())
+    del manifest["structures"]
+    (tmp_path / "case" / "case.json").write_text(json.dumps(manifest))
+
+    assert open_case(tmp_path / "case").structures.is_empty

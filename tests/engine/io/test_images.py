@@ -11,7 +11,7 @@ import SimpleITK as sitk
 
 from engine.errors import InputError, OutputError
 from engine.geometry import Geometry
-from engine.io.images import read_labels, read_mask_on, read_volume, write_image
+from engine.io.images import read_labels, read_labels_on, read_mask_on, read_volume, write_image
 from engine.volume import NOT_IN_HU
 
 SUFFIXES = [".nii.gz", ".nii", ".mha", ".nrrd"]
@@ -241,3 +241,29 @@ def test_a_mask_is_whatever_is_not_zero_on_the_same_grid(tmp_path: Path, aligned
     x, y, z = aligned.origin_xyz_mm
     with pytest.raises(InputError, match=r"on the fixed grid .* got one elsewhere in space; resample"):
         read_mask_on(tmp_path / "labels.mha", replace(aligned, origin_xyz_mm=(x + 50, y, z)))
+
+
+@pytest.mark.parametrize(("highest", "kind"), [(255, np.uint8), (65535, np.uint16)])
+def test_labels_on_a_grid_are_as_small_as_they_can_be(tmp_path: Path, aligned: Geometry, highest, kind) -> None:
+    labels = np.zeros(aligned.shape_zyx, np.uint16)
+    labels[1, 2:4, 3], labels[0, 0, 0] = highest, 6
+    write_image(tmp_path / "labels.mha", labels, aligned)
+
+    read = read_labels_on(tmp_path / "labels.mha", "moving", aligned)
+
+    np.testing.assert_array_equal(read, labels)
+    assert read.dtype == kind
+
+
+@pytest.mark.parametrize(
+    ("values", "reason"), [((-5, 3), "from 0 to 65535, got -5 to 3"), ((0, 70_000), "0 to 70000"), ((0, 400), "400")]
+)
+def test_an_image_is_no_label_image(tmp_path: Path, aligned: Geometry, values, reason) -> None:
+    """Numbers below zero, too large ones, and every number from 1 to 400."""
+    low, high = values
+    labels = np.zeros(aligned.shape_zyx, np.int32)
+    labels.flat[:401] = np.arange(401) if high == 400 else np.resize([low, high], 401)
+    write_image(tmp_path / "image.mha", labels, aligned)
+
+    with pytest.raises(InputError, match=reason):
+        read_labels_on(tmp_path / "image.mha", "fixed", aligned)

@@ -1,0 +1,101 @@
+"""Six numbers of the alignment by hand, with what keeps it and what drops it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+
+from PySide6.QtWidgets import QComboBox, QDoubleSpinBox, QGridLayout, QVBoxLayout, QWidget
+
+from app.menus import Actions
+from app.panels.parts import action_button, label, row, set_role
+from app.store import Store
+from engine.rigid_motion import RigidMotion
+
+STEPS = (0.1, 0.5, 1.0, 2.0, 5.0, 10.0)
+_AXES = (
+    ("L", "patient's left", "right to left"),
+    ("P", "patient's back", "front to back"),
+    ("S", "patient's head", "feet to head"),
+)
+_FARTHEST_MM = 5000.0
+_WARNING = "Keeping it drops the deformable steps; undo brings them back."
+
+
+class ByHand(QWidget):
+    """Seen while the hand aligns. Up and down change a number by a step, with Ctrl by ten."""
+
+    def __init__(self, store: Store, actions: Actions) -> None:
+        super().__init__()
+        self._store = store
+        self.numbers = [_number(f"Shift toward {axis}, mm", _FARTHEST_MM) for axis, _, _ in _AXES]
+        self.numbers += [_number(f"Turn about {axis}, degrees", 180.0) for axis, _, _ in _AXES]
+        self.step = QComboBox(toolTip="What an arrow key or a click on an arrow changes, in mm and degrees")
+        for step in STEPS:
+            self.step.addItem(f"{step:g}", step)
+        self.warning = label(_WARNING, "warn", wrap=True)
+        self.keep = action_button(actions["keep_by_hand"], "Keep")
+        set_role(self.keep, "next")
+        self._arrange(actions)
+        for number, field in enumerate(self.numbers):
+            field.valueChanged.connect(partial(self._take, number))
+        self.step.activated.connect(self._take_step)
+        for signal in (store.draft_changed, store.case_changed, store.settings_changed, store.run_changed):
+            signal.connect(self.show_draft)
+        self.show_draft()
+
+    def show_draft(self) -> None:
+        """Show the numbers of the motion that is under way."""
+        store = self._store
+        self.setVisible(store.draft is not None)
+        if store.draft is None:
+            return
+        for field, value in zip(self.numbers, store.draft.numbers, strict=True):
+            field.blockSignals(True)
+            field.setSingleStep(store.settings.by_hand_step)
+            field.setValue(round(value, field.decimals()) + 0.0)
+            field.blockSignals(False)
+        self.setEnabled(not store.running)
+        self.step.setCurrentIndex(self.step.findData(store.settings.by_hand_step))
+        self.warning.setVisible(bool(store.case.current.displacement_vox.any()))
+
+    def _take(self, number: int, value: float) -> None:
+        draft = self._store.draft
+        values = list(draft.numbers)
+        values[number] = value
+        self._store.set_draft(RigidMotion(draft.center_mm, tuple(values[:3]), tuple(values[3:])))
+
+    def _take_step(self, _index: int) -> None:
+        self._store.set_settings(replace(self._store.settings, by_hand_step=self.step.currentData()))
+
+    def _arrange(self, actions: Actions) -> None:
+        grid = QGridLayout()
+        grid.setContentsMargins(0, 0, 0, 0)
+        grid.setSpacing(4)
+        for column, text in enumerate(("", "Shift, mm", "Turn, °")):
+            grid.addWidget(label(text, "dim"), 0, column)
+        for number, (axis, toward, about) in enumerate(_AXES):
+            shift, turn = self.numbers[number], self.numbers[3 + number]
+            shift.setToolTip(f"Moves the moving image toward the {toward}; below zero the other way")
+            turn.setToolTip(
+                f"Turns the moving image about the line from {about} through the middle of the fixed image, "
+                "right-handed; L is turned about after P, S last"
+            )
+            for column, widget in enumerate((label(axis), shift, turn)):
+                grid.addWidget(widget, 1 + number, column)
+        grid.setColumnStretch(1, 1)
+        grid.setColumnStretch(2, 1)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addLayout(grid)
+        layout.addLayout(row(label("Step", "dim"), self.step, label("mm, °", "dim")))
+        layout.addWidget(self.warning)
+        layout.addLayout(row(self.keep, action_button(actions["cancel"], "Cancel")))
+
+
+def _number(name: str, farthest: float) -> QDoubleSpinBox:
+    field = QDoubleSpinBox(decimals=2, minimum=-farthest, maximum=farthest)
+    field.setKeyboardTracking(False)
+    field.setAccessibleName(name)
+    field.setMinimumWidth(60)
+    return field

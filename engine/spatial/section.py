@@ -1,0 +1,137 @@
+"""The moving image and its labels on the fixed grid, made only where they are looked at."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from engine.geometry import Geometry
+from engine.registration import Registration
+from engine.shapes import DisplacementArray, HuArray, LabelArray, MaskArray, Matrix
+from engine.volume import PADDING_HU, Volume
+
+Part = tuple[Any, Any, Any]
+"""Of each axis z, y, x a number, or a slice in steps of one voxel."""
+
+_WHOLLY_VALID = 0.999
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MovedImage:
+    """moving(R x) on the fixed grid, cut like an array (Z, Y, X) of HU; `PADDING_HU` where nothing was seen.
+
+    A slice of 512 × 512 voxels takes some 10 ms, so that a hand can move R while it looks.
+    """
+
+    moving: Volume
+    fixed: Geometry
+    rigid: Matrix
+    all_valid: bool
+
+    @classmethod
+    def of(cls, moving: Volume, fixed: Geometry, rigid: Matrix) -> MovedImage:
+        return cls(moving, fixed, rigid, bool(moving.valid.all()))
+
+    def moved(self, rigid: Matrix) -> MovedImage:
+        """The same image by another R."""
+        return replace(self, rigid=rigid)
+
+    def copy(self) -> HuArray:
+        """All of it."""
+        return self[:, :, :]
+
+    def __getitem__(self, part: Part) -> HuArray:
+        moving, block = self.moving, _Block.of(self.fixed, part)
+        linear, offset = _index_map_zyx(self.fixed, moving.geometry, self.rigid)
+        hu = block.cut(moving.hu, linear, offset)
+        seen = _inside(block.positions(linear, offset), moving.hu.shape)
+        if not self.all_valid:
+            seen = seen & (block.cut(moving.valid, linear, offset) > _WHOLLY_VALID)
+        np.copyto(hu, np.float32(PADDING_HU), where=~seen)
+        return hu.reshape(block.asked)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CarriedLabels:
+    """labels(R(x + u(x))) on the fixed grid, nearest neighbor, cut like an array (Z, Y, X); 0 outside the moving image.
+
+    `geometry`: where the labels lie. `displacement_vox`: u, or none where it is zero.
+    """
+
+    labels: LabelArray
+    geometry: Geometry
+    fixed: Geometry
+    rigid: Matrix
+    displacement_vox: DisplacementArray | None = None
+
+    @classmethod
+    def of(cls, labels: LabelArray, geometry: Geometry, registration: Registration) -> CarriedLabels:
+        u = registration.displacement_vox
+        return cls(labels, geometry, registration.fixed, registration.rigid, u)
+
+    def __getitem__(self, part: Part) -> LabelArray:
+        block = _Block.of(self.fixed, part)
+        linear, offset = _index_map_zyx(self.fixed, self.geometry, self.rigid)
+        positions = block.positions(linear, offset)
+        if self.displacement_vox is not None:
+            u = [component[part].reshape(block.shape) for component in self.displacement_vox]
+            moves = [sum(weight * along for weight, along in zip(row, u, strict=True)) for row in linear]
+            positions = [place + move for place, move in zip(positions, moves, strict=True)]
+        seen = np.broadcast_to(_inside(positions, self.labels.shape), block.shape)
+        nearest: NDArray[np.intp] = np.zeros(block.shape, np.intp)
+        for place, size in zip(positions, self.labels.shape, strict=True):
+            nearest *= size
+            nearest += (place + np.float32(0.5)).astype(np.int32)
+        nearest[~seen] = 0
+        carried = self.labels.ravel().take(nearest)
+        carried[~seen] = 0
+        return carried.reshape(block.asked)
+
+
+@dataclass(frozen=True, slots=True)
+class _Block:
+    """A part of the fixed grid: its first voxel (z, y, x), its shape, and its shape as it was asked for."""
+
+    start: tuple[int, ...]
+    shape: tuple[int, ...]
+    asked: tuple[int, ...]
+
+    @classmethod
+    def of(cls, grid: Geometry, part: Part) -> _Block:
+        axes = [np.arange(n)[p] for n, p in zip(grid.shape_zyx, part, strict=True)]
+        start = tuple(int(axis.flat[0]) if axis.size else 0 for axis in axes)
+        return cls(start, tuple(axis.size for axis in axes), tuple(n for axis in axes for n in axis.shape))
+
+    def cut(self, array: HuArray | MaskArray, linear: Matrix, offset: Matrix) -> HuArray:
+        """Values at the mapped places, linear, edge values outside."""
+        first = linear @ self.start + offset
+        values: HuArray = ndimage.affine_transform(
+            array, linear, first, self.shape, np.float32, order=1, mode="nearest", prefilter=False
+        )
+        return values
+
+    def positions(self, linear: Matrix, offset: Matrix) -> list[NDArray[np.float32]]:
+        """For z, y and x the mapped index of every voxel, in single precision."""
+        z, y, x = np.ix_(*(first + np.arange(n) for first, n in zip(self.start, self.shape, strict=True)))
+        return [
+            (row[0] * z + row[1] * y + (row[2] * x + place)).astype(np.float32)
+            for row, place in zip(linear, offset, strict=True)
+        ]
+
+
+def _index_map_zyx(fixed: Geometry, moving: Geometry, rigid: Matrix) -> tuple[Matrix, Matrix]:
+    """3 × 3 matrix and offset from voxel indices (z, y, x) of the fixed image to those of the moving one."""
+    matrix = moving.index_from_point() @ rigid @ fixed.point_from_index()
+    return matrix[:3, :3][::-1, ::-1], matrix[:3, 3][::-1]
+
+
+def _inside(positions: list[NDArray[np.float32]], shape: tuple[int, ...]) -> MaskArray:
+    """Within half a voxel of the moving image, as ITK has it."""
+    inside: MaskArray = np.logical_and.reduce(
+        [(place >= -0.5) & (place < size - 0.5) for place, size in zip(positions, shape, strict=True)]
+    )
+    return inside
