@@ -40,6 +40,7 @@ class Actions:
             store.draft_changed,
             store.run_changed,
             store.folded_changed,
+            store.history_changed,
         ):
             signal.connect(self.update)
         self.update()

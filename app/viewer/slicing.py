@@ -49,9 +49,10 @@ _RING = 0.85
 class Pictures:
     """Everything that can be drawn, on the fixed grid. What is not computed yet is `None`.
 
-    `other_warped_hu`, `other_displacement_vox`, `other_name`: of the state to compare with. `body`: the patient in the
-    fixed image. `version` grows whenever a value changes, also in place during a live preview. `stale`: the warped
-    image is still that of the state before. `is_draft`: the moving image is being aligned by hand.
+    `other_warped_hu`, `other_displacement_vox`, `other_name`: of the state that `ViewState.other_state` names.
+    `unrefined_warped_hu`: the warped image before the first refinement. `body`: the patient in the fixed image.
+    `version` grows whenever a value changes, also in place during a live preview. `stale`: the warped image is still
+    that of the state before. `is_draft`: the moving image is being aligned by hand.
     """
 
     geometry: Geometry
@@ -63,10 +64,11 @@ class Pictures:
     rigid: MaskArray | None = field(default=None, repr=False)
     excluded: MaskArray | None = field(default=None, repr=False)
     body: MaskArray | None = field(default=None, repr=False)
-    other_warped_hu: HuArray | None = None
+    other_warped_hu: HuArray | None = field(default=None, repr=False)
     other_displacement_vox: DisplacementArray | None = field(default=None, repr=False)
     other_name: str = ""
     labels: Labels = field(default_factory=Labels, repr=False)
+    unrefined_warped_hu: HuArray | None = field(default=None, repr=False)
     version: int = 0
     stale: bool = False
     is_draft: bool = False
