@@ -9,6 +9,7 @@ import numpy as np
 
 from engine.errors import InputError
 from engine.guidance import Guidance
+from engine.regions import Regions
 from engine.registration import Registration
 from engine.structures import Structures
 from engine.volume import Volume
@@ -26,7 +27,8 @@ class Case:
 
     `parents`: the number of the state that each one began from, itself for the first; one after the other if not given.
     `followed`: the state that redo leads to from each one, itself where nothing follows.
-    `guidance`: what the user knows of the pair; every refinement from now on follows it.
+    `guidance`: what the user knows of the pair; every refinement from now on follows it. `regions`: the boxes and the
+    files that its masks are made of, `None` where nobody has said: then all its masks came from files.
     `structures`: what was delineated in the images.
     """
 
@@ -39,6 +41,7 @@ class Case:
     structures: Structures = field(default_factory=Structures, repr=False)
     parents: tuple[int, ...] = ()
     followed: tuple[int, ...] = ()
+    regions: Regions | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         count = len(self.states)
@@ -52,6 +55,8 @@ class Case:
             raise InputError(f"Expected a state from 0 to {len(self.states) - 1}, got {self.cursor}.")
         self.guidance.checked(self.fixed.geometry.shape_zyx)
         self.structures.checked(self.fixed.geometry.shape_zyx, self.moving.geometry.shape_zyx)
+        if self.regions is not None:
+            self.regions.checked(self.fixed.geometry.shape_zyx)
         if any(state.fixed != self.fixed.geometry for state in self.states):
             raise InputError("Expected every state on the grid of the fixed image; one lies on another grid.")
 
@@ -113,6 +118,10 @@ class Case:
     def delineated(self, structures: Structures) -> Case:
         """With other structures; an `InputError` where they do not lie on the grids of the images."""
         return replace(self, structures=structures)
+
+    def marked(self, regions: Regions, guidance: Guidance) -> Case:
+        """With other regions and the guidance that they make; an `InputError` where they leave the fixed grid."""
+        return replace(self, regions=regions, guidance=guidance)
 
     def undone(self) -> Case:
         """At the state that the current one began from; an `InputError` where there is none."""
