@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from app.store import Store
-from app.viewer.boxes import USES, Use
+from app.viewer.boxes import USES
 from app.viewer.by_hand import NUDGES, Nudge, nudged
 from app.viewer.comparisons import COMPARISONS
 from app.viewer.overlays import OVERLAYS
@@ -27,6 +27,7 @@ from app.viewer.view_state import (
     Slot,
     WindowHu,
 )
+from engine.regions import Use
 
 if TYPE_CHECKING:
     from app.main_window import MainWindow

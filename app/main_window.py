@@ -40,10 +40,10 @@ from app.panels.tour import TourStrip
 from app.panels.workflow import WorkflowPanel
 from app.problems import Problems
 from app.store import Store
-from app.viewer.boxes import Use
 from app.viewer.grid import Grid
 from app.viewer.pop_out import PopOut
 from app.worker import Worker
+from engine.regions import Use
 
 if TYPE_CHECKING:
     from engine.pairing import Finding

@@ -13,13 +13,14 @@ from app.fits import Candidate, Comparison
 from app.panels.parts import label, row
 from app.panels.quality import FIGURES, figures_of, verdict_of
 from app.store import Store
-from app.viewer.boxes import NamedBox, middle_of
+from app.viewer.boxes import middle_of
 from app.viewer.gestures import wheel
 from app.viewer.pane import Gesture, Pane
 from app.viewer.planes import plane_of
 from app.viewer.slicing import resolve
 from app.viewer.view_state import PLANES, ImageName, PlaneName, Slot, ViewState
 from engine.geometry import Geometry
+from engine.regions import NamedBox
 from engine.registration import Step
 from engine.roi import Box
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from PySide6.QtCore import QPointF, QRectF, Qt
 from PySide6.QtGui import QColor, QLinearGradient, QPainter, QPen, QTransform
 
-from app.viewer.boxes import EXCLUDED_RGB, HANDLES, RIGID_RGB, Outline, Use
+from app.viewer.boxes import EXCLUDED_RGB, HANDLES, RIGID_RGB, Outline
 from app.viewer.marks import Mark
 from app.viewer.planes import Plane
 from app.viewer.slicing import ColorBar, PaneState, ring_radii
+from engine.regions import Use
 
 CURSOR_COLOR = QColor(75, 150, 170)
 SELECTED_COLOR = QColor(255, 176, 0)

@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from app.viewer.boxes import NamedBox, Outline, outline
+from app.viewer.boxes import Outline, outline
 from app.viewer.comparisons import COMPARED, COMPARISONS, compared, glass, split_at_mm
 from app.viewer.contours import Labels
 from app.viewer.marks import Mark, Pairs
 from app.viewer.planes import Plane, letters, plane_of
 from app.viewer.view_state import IMAGES, ComparisonName, ImageName, Index, Slot, ViewState, WindowHu
 from engine.geometry import Geometry
+from engine.regions import NamedBox
 from engine.roi import Box
 from engine.shapes import DisplacementArray, HuArray, MaskArray
 from engine.volume import PADDING_HU

@@ -2,9 +2,10 @@ from __future__ import annotations
 
 import pytest
 
-from app.viewer.boxes import HANDLES, NamedBox, dragged_box, handle_at, outline, reshaped_box, size_text
+from app.viewer.boxes import HANDLES, dragged_box, handle_at, outline, reshaped_box, size_text
 from app.viewer.planes import plane_of
 from engine.geometry import Geometry
+from engine.regions import NamedBox
 from engine.roi import Box
 
 GRID = Geometry((12, 20, 26), (2.0, 3.0, 5.0), (-10.0, 25.0, 40.0))

@@ -5,7 +5,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from app.viewer.boxes import NamedBox
 from app.viewer.overlays import OVERLAYS
 from app.viewer.overlays.displacement import values_mm
 from app.viewer.overlays.jacobian import colored
@@ -13,6 +12,7 @@ from app.viewer.planes import plane_of
 from app.viewer.slicing import SliceContext, box_rmse_hu, hu_at, resolve, signed_colors
 from app.viewer.view_state import IMAGES, Slot, ViewState, dragged_window
 from engine.geometry import Geometry
+from engine.regions import NamedBox
 from engine.roi import Box
 from engine.volume import PADDING_HU
 
