@@ -54,6 +54,10 @@ def _has_box(store: Store) -> bool:
     return store.selected is not None and not store.running
 
 
+def _has_free_box(store: Store) -> bool:
+    return _has_box(store) and not store.selected_box.locked
+
+
 def _has_region(store: Store) -> bool:
     return _has_case(store) and store.selected_box is not None and store.selected_box.use == "optimise"
 
@@ -189,7 +193,17 @@ def _edit_rows() -> list[Row]:
         Row("leave", "Edit", "Leave drawing", "Esc",
             "Back to the cursor", _leave, lambda s: s.view.drawing_box or s.view.marking),
         Row("delete_box", "Edit", "Delete region", "Del", "Remove the selected box; the registration stays as it is",
-            lambda w: w.store.remove_box(w.store.selected), _has_box),
+            lambda w: w.store.remove_box(w.store.selected), _has_free_box),
+        Row("duplicate_box", "Edit", "Duplicate region", "Ctrl+B",
+            "The selected box once more, at the same place and with the same use",
+            lambda w: w.store.duplicate_box(w.store.selected), _has_box),
+        Row("lock_box", "Edit", "Lock region", "Ctrl+Shift+L",
+            "Nothing drags, resizes, renames or deletes a locked box or changes its use",
+            lambda w: w.store.lock_box(w.store.selected, not w.store.selected_box.locked), _has_box,
+            lambda s: s.selected_box is not None and s.selected_box.locked),
+        Row("snap_box", "Edit", "Shrink region to the body", "Ctrl+Shift+B",
+            "The smallest box that holds what the selected one holds of the patient",
+            lambda w: w.commands.snap_box(), lambda s: _has_case(s) and _has_free_box(s)),
         Row("delete_pair", "Edit", "Delete point pair", "Shift+Del",
             "Remove the selected pair of points; the registration stays as it is (Del in the list)",
             lambda w: w.store.remove_pair(w.store.selected_pair), _has_pair),
@@ -198,7 +212,7 @@ def _edit_rows() -> list[Row]:
 
 def _use_row(use: Use, key: str) -> Row:
     return Row(f"use_{use}", "Edit", f"Region: {USES[use]}", key, _OF_USE[use],
-               lambda w: w.commands.use_box(use), lambda s: _has_case(s) and _has_box(s),
+               lambda w: w.commands.use_box(use), lambda s: _has_case(s) and _has_free_box(s),
                lambda s: s.selected_box is not None and s.selected_box.use == use)  # fmt: skip
 
 

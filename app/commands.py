@@ -13,12 +13,13 @@ from app.autosave import Autosave
 from app.display import Display
 from app.fits import Candidate, Comparison
 from app.store import Run, RunSettings, Store
-from app.viewer.boxes import USES, NamedBox, Use
+from app.viewer.boxes import USES
 from app.worker import Task, Worker, job_of
 from engine.case import Case
 from engine.errors import InputError
-from engine.preprocess import BONE_HU, with_boxes
+from engine.preprocess import BONE_HU, shrunk_to_body, with_boxes
 from engine.progress import Job, Progress
+from engine.regions import NamedBox, Use
 from engine.registration import Registration
 from engine.roi import Box
 from engine.shapes import MaskArray
@@ -173,7 +174,7 @@ class Commands(QObject):
     def use_box(self, use: Use) -> None:
         """Say what the selected box is for."""
         store, named = self.store, self.store.selected_box
-        if named is None or store.running:
+        if named is None or store.running or named.locked:
             return
         if use == "rigid" and store.fixed.modality not in IN_HU:
             self.told.emit("Bone is found by its HU, and the fixed image is not in HU. Load a rigid mask instead.")
@@ -181,6 +182,26 @@ class Commands(QObject):
         store.change_box(store.selected, use=use)
         if use == "rigid" and with_boxes(None, [named.box], store.fixed, BONE_HU) is None:
             self.told.emit(f"No voxel of {BONE_HU:.0f} HU or more in {named.name}: nothing is kept rigid there.")
+
+    def snap_box(self) -> None:
+        """Shrink the selected box to what it holds of the patient."""
+        store, named, number = self.store, self.store.selected_box, self.store.selected
+        if named is None or named.locked:
+            return
+        fixed = store.fixed
+        if fixed.modality not in IN_HU:
+            self.told.emit("The body is found by its HU, and the fixed image is not in HU. Drag the handles instead.")
+            return
+
+        def keep(box: Box | None) -> None:
+            if box is None:
+                self.told.emit(f"{named.name} holds nothing of the patient; it stays as it is.")
+            elif box == named.box:
+                self.told.emit(f"{named.name} is as small as the patient in it.")
+            else:
+                store.reshape_box(number, box)
+
+        self._begin("Looking for the body", job_of(shrunk_to_body, named.box, fixed), keep)
 
     def load_mask(self, use: Use, path: str | Path) -> None:
         """Read a mask on the fixed grid; it counts beside the boxes of the same use."""
@@ -376,6 +397,7 @@ class Commands(QObject):
         self.store.run.state = state
         self.store.run_changed.emit()
         then()
+        self._guide_due.start()
 
     def _report(self, error: BaseException) -> None:
         self.display.end_preview()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QObject, Signal
 
-from app.viewer.boxes import NamedBox, Use, free_name, middle_of, renamed
+from app.viewer.boxes import free_name, middle_of, name_of_copy, renamed
 from app.viewer.marks import Pairs, Triple
 from app.viewer.slicing import Pictures
 from app.viewer.view_state import DIFFERENCE_WINDOW, WINDOWS, ViewState, windows_of_values
@@ -19,6 +19,7 @@ from engine.geometry import transform_points
 from engine.guidance import Guidance
 from engine.preprocess import BONE_HU, with_boxes
 from engine.progress import Progress
+from engine.regions import NamedBox, Regions, Use
 from engine.roi import Box
 from engine.shapes import MaskArray
 from engine.volume import IN_HU, Volume
@@ -122,7 +123,7 @@ class Store(QObject):
         self.selected: int | None = None
         self.selected_pair: int | None = None
         self.masks: dict[Use, MaskArray] = {}
-        self._guided = self._guides()
+        self._guided = self.regions()
         self.settings = RunSettings()
         self.run: Run | None = None
         self.folded: tuple[FoldedPlace, ...] = ()
@@ -136,7 +137,14 @@ class Store(QObject):
     def unsaved(self) -> bool:
         if self.case is None or self.case is self.saved_case:
             return False
-        return len(self.case.states) > 1 or not self.case.guidance.is_empty
+        has_boxes = self.case.regions is not None and not self.case.regions.is_empty
+        return self.saved_case is not None or len(self.case.states) > 1 or has_boxes or not self.case.guidance.is_empty
+
+    @property
+    def exported(self) -> bool:
+        """Whether the registration that is shown was exported."""
+        case = self.exported_case
+        return case is not None and self.case is not None and case.current is self.case.current
 
     @property
     def selected_box(self) -> NamedBox | None:
@@ -148,12 +156,13 @@ class Store(QObject):
         self._begin(Case.new(fixed, moving) if fixed is not None and moving is not None else None)
 
     def set_opened(self, case: Case, folder: Path | None) -> None:
-        """A case read from disk, with the boxes of its steps."""
+        """A case read from disk, with its boxes; with those of its steps where nobody said which it has."""
         self.fixed, self.moving = case.fixed, case.moving
         self._begin(case)
         self.folder, self.saved_case = folder, case if folder else None
-        drawn = dict.fromkeys(step.box for step in case.states[-1].steps if step.box is not None)
-        self.set_boxes(tuple(NamedBox(f"Region {i + 1}", box) for i, box in enumerate(drawn)), 0 if drawn else None)
+        boxes = _boxes_of_steps(case) if case.regions is None else case.regions.boxes
+        self.set_boxes(boxes, 0 if boxes else None)
+        self._guided = self.regions()
 
     def set_case(self, case: Case) -> None:
         """The same case at another state."""
@@ -198,6 +207,17 @@ class Store(QObject):
     def add_box(self, box: Box) -> None:
         self.set_boxes((*self.boxes, NamedBox(free_name("Region", self.boxes), box)), len(self.boxes))
 
+    def duplicate_box(self, number: int) -> None:
+        """The same box once more, under another name and unlocked."""
+        named = self.boxes[number]
+        copy = replace(named, name=name_of_copy(named.name, self.boxes), untouched=False, locked=False)
+        self.set_boxes((*self.boxes, copy), len(self.boxes))
+
+    def lock_box(self, number: int, locked: bool) -> None:
+        """Whether a box can be dragged, resized, renamed, deleted or used for something else."""
+        changed = replace(self.boxes[number], locked=locked, untouched=False)
+        self.set_boxes(tuple(changed if i == number else named for i, named in enumerate(self.boxes)), number)
+
     def propose_boxes(self, reasons: dict[Box, str]) -> None:
         """Boxes with why each is proposed, the first of them selected and under the cursor.
 
@@ -219,18 +239,24 @@ class Store(QObject):
         self.change_box(number, box=box)
 
     def change_box(self, number: int, **changes: object) -> None:
-        """Another box at the same place in the list, selected; no longer an untouched proposal."""
+        """Another box at the same place in the list, selected; no longer an untouched proposal. A locked one stays."""
+        if self.boxes[number].locked:
+            return
         if changes.get("box", self.boxes[number].box) != self.boxes[number].box:
             changes["reason"] = ""
         changed = replace(self.boxes[number], untouched=False, **changes)
         self.set_boxes(tuple(changed if i == number else named for i, named in enumerate(self.boxes)), number)
 
     def rename_box(self, number: int, name: str) -> None:
-        if name.strip() and name != self.boxes[number].name:
+        if name.strip() and name != self.boxes[number].name and not self.boxes[number].locked:
             self.set_boxes(renamed(self.boxes, number, name.strip()), self.selected)
 
     def boxes_of(self, use: Use) -> tuple[Box, ...]:
-        return tuple(named.box for named in self.boxes if named.use == use)
+        return self.regions().boxes_of(use)
+
+    def regions(self) -> Regions:
+        """Boxes and files, as a case keeps them."""
+        return Regions(self.boxes, self.masks.get("rigid"), self.masks.get("excluded"))
 
     def set_mask(self, use: Use, mask: MaskArray | None) -> None:
         """A mask from a file beside what the boxes say; none forgets it."""
@@ -239,20 +265,19 @@ class Store(QObject):
         self.boxes_changed.emit()
 
     def guide(self) -> None:
-        """Bring the case's masks up to date with the boxes and the files; costs nothing where they are."""
-        if self.case is None or self._guides() == self._guided:
+        """Bring the case's boxes and masks up to date with those here; costs nothing where they are."""
+        before, regions = self._guided, self.regions()
+        if self.case is None or regions.same_as(before):
             return
-        self._guided, fixed = self._guides(), self.case.fixed
-        rigid = with_boxes(self.masks.get("rigid"), self.boxes_of("rigid"), fixed, BONE_HU)
-        excluded = with_boxes(self.masks.get("excluded"), self.boxes_of("excluded"), fixed, -math.inf)
-        self._set_guidance(replace(self.case.guidance, rigid=rigid, excluded=excluded))
-
-    def _guides(self) -> tuple[object, ...]:
-        """What the masks are made of."""
-        masks = {use: id(mask) for use, mask in self.masks.items()}
-        return masks, self.boxes_of("rigid"), self.boxes_of("excluded")
+        self._guided, guidance = regions, self.case.guidance
+        if not regions.marks_like(before):
+            guidance = guidance_of(regions, guidance, self.case.fixed)
+        self.set_case(self.case.marked(regions, guidance))
+        self.guidance_changed.emit()
 
     def remove_box(self, number: int) -> None:
+        if self.boxes[number].locked:
+            return
         boxes = self.boxes[:number] + self.boxes[number + 1 :]
         self.set_boxes(boxes, min(number, len(boxes) - 1) if boxes else None)
 
@@ -306,11 +331,28 @@ class Store(QObject):
 
     def _begin(self, case: Case | None) -> None:
         self.case, self.saved_case, self.folder, self.exported_case = case, None, None, None
-        known = {} if case is None else {"rigid": case.guidance.rigid, "excluded": case.guidance.excluded}
-        self.masks = {use: mask for use, mask in known.items() if mask is not None}
+        self.masks = {} if case is None else _masks_from_files(case)
         self.set_boxes((), None)
-        self._guided = self._guides()
+        self._guided = self.regions()
         self.select_pair(None)
         self.change_view(drawing_box=False, marking=False, started_mm=None)
         self.set_run(None)
         self.case_changed.emit()
+
+
+def guidance_of(regions: Regions, guidance: Guidance, fixed: Volume) -> Guidance:
+    """Guidance with the masks that regions make on the fixed grid."""
+    rigid = with_boxes(regions.rigid, regions.boxes_of("rigid"), fixed, BONE_HU)
+    excluded = with_boxes(regions.excluded, regions.boxes_of("excluded"), fixed, -math.inf)
+    return replace(guidance, rigid=rigid, excluded=excluded)
+
+
+def _masks_from_files(case: Case) -> dict[Use, MaskArray]:
+    if case.regions is not None:
+        return case.regions.masks_from_files()
+    return Regions((), case.guidance.rigid, case.guidance.excluded).masks_from_files()
+
+
+def _boxes_of_steps(case: Case) -> tuple[NamedBox, ...]:
+    drawn = dict.fromkeys(step.box for step in case.states[-1].steps if step.box is not None)
+    return tuple(NamedBox(f"Region {i + 1}", box) for i, box in enumerate(drawn))

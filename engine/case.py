@@ -9,6 +9,7 @@ import numpy as np
 
 from engine.errors import InputError
 from engine.guidance import Guidance
+from engine.regions import Regions
 from engine.registration import Registration
 from engine.volume import Volume
 
@@ -21,7 +22,8 @@ def _new_id() -> str:
 class Case:
     """An immutable value. `states[0]` is the identity, each later state is the result of its own `steps[-1]`.
 
-    `guidance`: what the user knows of the pair; every refinement from now on follows it.
+    `guidance`: what the user knows of the pair; every refinement from now on follows it. `regions`: the boxes and the
+    files that its masks are made of, `None` where nobody has said: then all its masks came from files.
     """
 
     fixed: Volume
@@ -30,11 +32,14 @@ class Case:
     cursor: int = 0
     id: str = field(default_factory=_new_id)
     guidance: Guidance = field(default_factory=Guidance, repr=False)
+    regions: Regions | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         if not 0 <= self.cursor < len(self.states):
             raise InputError(f"Expected a state from 0 to {len(self.states) - 1}, got {self.cursor}.")
         self.guidance.checked(self.fixed.geometry.shape_zyx)
+        if self.regions is not None:
+            self.regions.checked(self.fixed.geometry.shape_zyx)
         if any(state.fixed != self.fixed.geometry for state in self.states):
             raise InputError("Expected every state on the grid of the fixed image; one lies on another grid.")
 
@@ -70,6 +75,10 @@ class Case:
     def guided(self, guidance: Guidance) -> Case:
         """With other guidance; an `InputError` where its masks do not lie on the fixed grid."""
         return replace(self, guidance=guidance)
+
+    def marked(self, regions: Regions, guidance: Guidance) -> Case:
+        """With other regions and the guidance that they make; an `InputError` where they leave the fixed grid."""
+        return replace(self, regions=regions, guidance=guidance)
 
     def undone(self) -> Case:
         """One state back; an `InputError` where there is none."""

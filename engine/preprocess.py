@@ -139,6 +139,16 @@ def body_box(volume: Volume, margin_mm: float = 15.0) -> Box:
     return Box(x0, x1, y0, y1, z0, z1)
 
 
+def shrunk_to_body(box: Box, volume: Volume) -> Box | None:
+    """The smallest box that holds what a box holds of the patient, or none where it holds nothing of him."""
+    held = _extent(body_of(volume)[box.slices_zyx])
+    if held is None:
+        return None
+    return Box(
+        box.x0 + held.x0, box.x0 + held.x1, box.y0 + held.y0, box.y0 + held.y1, box.z0 + held.z0, box.z0 + held.z1
+    )
+
+
 def _extent(mask: MaskArray) -> Box | None:
     """The smallest box that holds a mask, or none where it is empty."""
     if not mask.any():

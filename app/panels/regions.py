@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import numpy as np
 from PySide6.QtCore import QPoint, Qt, QTimer
-from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QMenu, QTableWidget, QTableWidgetItem
+from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QLineEdit, QMenu, QTableWidget, QTableWidgetItem
 
 from app.menus import Actions
 from app.panels.parts import Panel, action_button, label, row
 from app.store import Store
-from app.viewer.boxes import USES, USES_IN_SHORT, Use, middle_of, size_text
+from app.viewer.boxes import USES, USES_IN_SHORT, middle_of, shown_name, size_text
 from app.viewer.slicing import box_rmse_hu
+from engine.errors import InputError
+from engine.regions import Use
+from engine.roi import Box
 from engine.shapes import MaskArray
 
 _OF_MASK: dict[Use, str] = {"rigid": "kept rigid", "excluded": "excluded"}
+_EDITABLE = Qt.ItemFlag.ItemIsEditable
 _ERROR_DELAY_MS = 120
 """Errors are computed when the hand rests, so that dragging stays smooth."""
 
@@ -42,6 +46,11 @@ class RegionsPanel(Panel):
         self.body.addWidget(self.reason)
         self.masks = label(role="dim", wrap=True)
         self.body.addWidget(self.size_text)
+        self.faces = QLineEdit(toolTip="First and end voxel along x, y and z: type others, then Return")
+        self.faces.setAccessibleName("Faces of the region, x0:x1,y0:y1,z0:z1")
+        self.body.addWidget(self.faces)
+        self.refusal = label(role="warn", wrap=True)
+        self.body.addWidget(self.refusal)
         self.body.addWidget(self.masks)
         self.body.addLayout(
             row(
@@ -54,14 +63,16 @@ class RegionsPanel(Panel):
         self.menu = QMenu(self.table)
         self.menu.addActions([actions[f"use_{use}"] for use in USES])
         self.menu.addSeparator()
-        self.menu.addAction(actions["delete_box"])
+        self.menu.addActions([actions[name] for name in ("duplicate_box", "lock_box", "snap_box", "delete_box")])
         self.table.setContextMenuPolicy(Qt.ContextMenuPolicy.CustomContextMenu)
         self.table.customContextMenuRequested.connect(self._show_menu)
         self.table.itemChanged.connect(self._rename)
+        self.faces.editingFinished.connect(self._take_faces)
         self._due = QTimer(self, singleShot=True, interval=_ERROR_DELAY_MS)
         self._due.timeout.connect(self.show_errors)
         store.boxes_changed.connect(self.show_boxes)
         store.pictures_changed.connect(self._ask_errors)
+        store.run_changed.connect(self._guard)
         self.show_boxes()
 
     def show_boxes(self) -> None:
@@ -72,14 +83,17 @@ class RegionsPanel(Panel):
         for number, named in enumerate(store.boxes):
             if self.table.item(number, 0) is None:
                 self._add_items(number)
-            self.table.item(number, 0).setText(named.name)
-            self.table.item(number, 0).setToolTip(named.reason)
+            item = self.table.item(number, 0)
+            item.setText(shown_name(named))
+            item.setToolTip(named.reason)
+            item.setFlags(item.flags() & ~_EDITABLE if named.locked else item.flags() | _EDITABLE)
         if store.selected is None:
             self.table.clearSelection()
         else:
             self.table.selectRow(store.selected)
         self._filling = False
         self.size_text.setText(self._size_text())
+        self._show_faces()
         reason = store.selected_box.reason if store.selected_box is not None else ""
         self.reason.setText(reason)
         self.reason.setVisible(bool(reason))
@@ -105,7 +119,35 @@ class RegionsPanel(Panel):
         store, named = self._store, self._store.selected_box
         if named is None or store.pictures is None:
             return "Press B and drag a box over a place\nthat is still wrong."
-        return f"{size_text(named.box, store.pictures.geometry.spacing_zyx_mm)}\n{named.box}"
+        return size_text(named.box, store.pictures.geometry.spacing_zyx_mm)
+
+    def _show_faces(self) -> None:
+        named = self._store.selected_box
+        self.faces.setVisible(named is not None)
+        self.faces.setText("" if named is None else str(named.box))
+        self._guard()
+        self._refuse("")
+
+    def _guard(self) -> None:
+        named = self._store.selected_box
+        self.faces.setReadOnly(self._store.running or (named is not None and named.locked))
+
+    def _refuse(self, sentence: str) -> None:
+        self.refusal.setText(sentence)
+        self.refusal.setVisible(bool(sentence))
+
+    def _take_faces(self) -> None:
+        """Move the faces of the selected box to what was typed, or say what is wrong with it."""
+        store, named, text = self._store, self._store.selected_box, self.faces.text()
+        if named is None or store.pictures is None or self.faces.isReadOnly() or text == str(named.box):
+            return
+        try:
+            box = Box.parse(text).checked(store.pictures.geometry.shape_zyx)
+        except InputError as error:
+            self._show_faces()
+            self._refuse(str(error))
+        else:
+            store.reshape_box(store.selected, box)
 
     def _add_items(self, number: int) -> None:
         self.table.setItem(number, 0, QTableWidgetItem())
@@ -128,7 +170,7 @@ class RegionsPanel(Panel):
     def _rename(self, item: QTableWidgetItem) -> None:
         if not self._filling and item.column() == 0:
             self._store.rename_box(item.row(), item.text())
-            item.setText(self._store.boxes[item.row()].name)
+            self.show_boxes()
 
 
 def masks_text(masks: dict[Use, MaskArray]) -> str:

@@ -165,8 +165,7 @@ class WorkflowPanel(QScrollArea):
     def update_stages(self) -> None:
         """Show how far the case has come."""
         store = self._store
-        exported = store.case is not None and store.exported_case is store.case
-        for stage in stages(store.case, store.fixed is not None, len(store.boxes_of("optimise")), exported):
+        for stage in stages(store.case, store.fixed is not None, len(store.boxes_of("optimise")), store.exported):
             self.sections[stage.name].show_stage(stage)
         self.fixed_text.setText(_describe(store.fixed))
         self.moving_text.setText(_describe(store.moving))

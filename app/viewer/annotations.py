@@ -148,7 +148,7 @@ def _paint_outline(painter: QPainter, shape: Outline, transform: QTransform) -> 
         shape.name,
         color,
     )
-    if shape.selected:
+    if shape.selected and not shape.locked:
         _paint_handles(painter, shape, transform)
 
 

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import Literal
 
 from app.viewer.planes import Plane
 from app.viewer.view_state import Index
+from engine.regions import NamedBox, Use
 from engine.roi import Box
+
+_NUMBER_AT_END = re.compile(r"\s*\d+$")
 
 Place = tuple[float, float]
 Handle = tuple[int, int]
 """Which edge moves across (-1 low, 0 none, 1 high) and down; (0, 0) moves the whole box."""
 
+LOCK = "🔒"
+
 HANDLES: tuple[Handle, ...] = ((-1, -1), (0, -1), (1, -1), (-1, 0), (0, 0), (1, 0), (-1, 1), (0, 1), (1, 1))
 
-
-Use = Literal["optimise", "rigid", "excluded"]
 USES: MappingProxyType[Use, str] = MappingProxyType(
     {"optimise": "Optimise", "rigid": "Keep bone rigid", "excluded": "Nothing corresponds"}
 )
@@ -26,21 +29,6 @@ EXCLUDED_RGB = (230, 130, 190)
 USES_IN_SHORT: MappingProxyType[Use, str] = MappingProxyType(
     {"optimise": "", "rigid": "bone rigid", "excluded": "excluded"}
 )
-
-
-@dataclass(frozen=True, slots=True)
-class NamedBox:
-    """A box as the user knows it.
-
-    `reason`: why it was proposed, empty where a hand drew it. `untouched`: a proposal that nobody has renamed,
-    reshaped or optimised; the next proposals take its place.
-    """
-
-    name: str
-    box: Box
-    reason: str = ""
-    untouched: bool = False
-    use: Use = "optimise"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +42,7 @@ class Outline:
     on_slice: bool
     selected: bool
     use: Use = "optimise"
+    locked: bool = False
 
     def handle_place(self, handle: Handle) -> Place:
         return _along(self.across, handle[0]), _along(self.down, handle[1])
@@ -66,13 +55,19 @@ def outline(named: NamedBox, number: int, plane: Plane, cursor_zyx: Index, selec
     low, high = ranges[plane.normal]
     return Outline(
         number,
-        " · ".join(filter(None, (named.name, USES_IN_SHORT[named.use]))),
+        " · ".join(filter(None, (shown_name(named), USES_IN_SHORT[named.use]))),
         _edges(ranges[plane.column], across_mm),
         _edges(ranges[plane.row], down_mm),
         on_slice=low <= cursor_zyx[plane.normal] < high,
         selected=selected,
         use=named.use,
+        locked=named.locked,
     )
+
+
+def shown_name(named: NamedBox) -> str:
+    """The name, with a sign where the box is locked."""
+    return f"{named.name} {LOCK}" if named.locked else named.name
 
 
 def handle_at(shape: Outline, place_mm: Place, reach_mm: float) -> Handle | None:
@@ -123,6 +118,11 @@ def free_name(kind: str, boxes: tuple[NamedBox, ...]) -> str:
     """`kind` with the first number that no box has yet."""
     names = {named.name for named in boxes}
     return next(name for i in range(1, len(names) + 2) if (name := f"{kind} {i}") not in names)
+
+
+def name_of_copy(name: str, boxes: tuple[NamedBox, ...]) -> str:
+    """The name with the first number that no box has yet: another `Region`, or `Bronchus 1` of `Bronchus`."""
+    return free_name(_NUMBER_AT_END.sub("", name) or name, boxes)
 
 
 def middle_of(box: Box) -> Index:

@@ -190,7 +190,7 @@ def tool_for(store: Store, state: PaneState, gesture: Gesture) -> Tool | None:
 def grasped(state: PaneState, gesture: Gesture) -> tuple[Outline, Handle] | None:
     """The handle of the selected box under the hand."""
     for shape in state.outlines:
-        if shape.selected and shape.on_slice:
+        if shape.selected and shape.on_slice and not shape.locked:
             handle = handle_at(shape, gesture.place_mm, HANDLE_REACH_PIXELS * gesture.mm_per_pixel)
             if handle is not None:
                 return shape, handle

@@ -14,6 +14,7 @@ from engine.errors import InputError
 from engine.geometry import Geometry
 from engine.io.atomic import reserve, whole_file
 from engine.io.images import array_of, read_image, to_sitk_image, write_sitk_image
+from engine.regions import MARKS
 from engine.shapes import DisplacementArray, MaskArray
 
 ZERO = "zero"
@@ -33,7 +34,7 @@ class ArrayFiles:
         """`present`: what case.json says so far, or nothing."""
         self._folder = folder
         entries = [state.get(kind) for state in present.get("states", []) for kind in ("displacement", "weights")]
-        entries += [present.get("guidance", {}).get(kind) for kind in ("rigid", "excluded")]
+        entries += [present.get(part, {}).get(use) for part in ("guidance", "regions") for use in MARKS]
         self._by_digest: dict[str, FileEntry] = {
             entry["digest"]: entry for entry in entries if entry and (folder / entry["file"]).is_file()
         }

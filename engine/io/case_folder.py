@@ -21,7 +21,8 @@ from engine.identity import Identity
 from engine.io.atomic import output_errors, whole_file, whole_folder
 from engine.io.case_arrays import ArrayFiles, read_displacement, read_mask, read_weights
 from engine.io.images import array_of, read_image, to_sitk_image, write_sitk_image
-from engine.io.step_json import step_as_dict, step_from_dict
+from engine.io.step_json import box_as_dict, box_from_dict, step_as_dict, step_from_dict
+from engine.regions import MARKS, Regions
 from engine.registration import Registration
 from engine.shapes import DisplacementArray, HuArray
 from engine.volume import Volume
@@ -61,7 +62,8 @@ def open_case(folder: str | Path) -> Case:
         fixed, moving = (_opened_volume(source, role, manifest[role]) for role in ("fixed", "moving"))
         states = _opened_states(source, manifest["states"], fixed.geometry)
         guidance = _opened_guidance(source, manifest.get("guidance", {}))
-        return Case(fixed, moving, states, int(manifest["cursor"]), str(manifest["id"]), guidance)
+        regions = _opened_regions(source, manifest.get("regions"))
+        return Case(fixed, moving, states, int(manifest["cursor"]), str(manifest["id"]), guidance, regions)
     except (InputError, KeyError, TypeError, ValueError, AttributeError, OSError, EOFError) as error:
         raise InputError("The case is damaged: a part of it is missing or does not fit the rest.") from error
 
@@ -104,6 +106,8 @@ def _save_into(case: Case, folder: Path, present: dict[str, Any]) -> None:
             "states": states,
             "guidance": _guidance_as_dict(case, files),
         }
+        if case.regions is not None:
+            manifest["regions"] = _regions_as_dict(case.regions, case.fixed.geometry, files)
         with whole_file(folder / "case.json") as temporary:
             temporary.write_text(json.dumps(manifest, indent=1, allow_nan=False), encoding="utf-8")
     except (OSError, OutputError):
@@ -150,6 +154,19 @@ def _opened_guidance(folder: Path, values: dict[str, Any]) -> Guidance:
     )
     rigid, excluded = (read_mask(folder, values[name]) if name in values else None for name in ("rigid", "excluded"))
     return Guidance(fixed_mm, moving_mm, rigid, excluded)
+
+
+def _regions_as_dict(regions: Regions, geometry: Geometry, files: ArrayFiles) -> dict[str, Any]:
+    masks: dict[str, Any] = {use: files.mask(mask, geometry) for use, mask in regions.masks_from_files().items()}
+    return {"boxes": [box_as_dict(named) for named in regions.boxes], **masks}
+
+
+def _opened_regions(folder: Path, values: dict[str, Any] | None) -> Regions | None:
+    """None for a case that was written before boxes were kept, or by the command line."""
+    if values is None:
+        return None
+    masks = {use: read_mask(folder, values[use]) for use in MARKS if use in values}
+    return Regions(tuple(box_from_dict(named) for named in values["boxes"]), **masks)
 
 
 def _as_stored(hu: HuArray) -> np.ndarray[Any, Any]:

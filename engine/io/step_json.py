@@ -1,4 +1,4 @@
-"""Steps as plain values for JSON: the stages of metrics.json and the history in case.json."""
+"""Steps and boxes as plain values for JSON: the stages of metrics.json, history and boxes in case.json."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from engine.regions import NamedBox
 from engine.registration import Certificate, Step
 from engine.roi import Box
 
@@ -45,6 +46,23 @@ def _certificate(values: dict[str, Any]) -> Certificate:
     known = {item.name for item in fields(Certificate)}
     filled = {"max_change_outside_mm": math.nan, "seam_gradient_jump": math.nan, **values}
     return Certificate(**{key: value for key, value in filled.items() if key in known})
+
+
+def box_as_dict(named: NamedBox) -> dict[str, Any]:
+    """Everything that the user said of a box."""
+    return {item.name: as_plain(getattr(named, item.name)) for item in fields(NamedBox)}
+
+
+def box_from_dict(values: dict[str, Any]) -> NamedBox:
+    """Inverse of `box_as_dict`; raises KeyError, AttributeError, TypeError or InputError for what is no box."""
+    return NamedBox(
+        name=str(values["name"]),
+        box=Box.parse(values["box"]),
+        reason=str(values.get("reason", "")),
+        untouched=bool(values.get("untouched", False)),
+        use=values.get("use", "optimise"),
+        locked=bool(values.get("locked", False)),
+    )
 
 
 def as_plain(value: Any) -> Any:

@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 
 from engine.geometry import Geometry
 from engine.io.images import read_volume
-from engine.preprocess import body_box, body_mask, valid_region, with_boxes
+from engine.preprocess import body_box, body_mask, shrunk_to_body, valid_region, with_boxes
 from engine.roi import Box
 from engine.volume import Volume
 
@@ -169,3 +169,13 @@ def test_a_mask_of_boxes_takes_what_is_dense_enough_in_them() -> None:
     assert known.sum() == 1, "the mask itself is left alone"
     assert with_boxes(None, [Box(0, 5, 0, 5, 0, 6)], volume, 200.0) is None
     assert with_boxes(known, [], volume, 200.0) is known
+
+
+def test_a_box_shrinks_to_what_it_holds_of_the_patient() -> None:
+    hu = np.full((5, 30, 40), -1000, dtype=np.float32)
+    hu[1:, 6:25, 8:33] = 20
+    volume = Volume(hu, Geometry(hu.shape, (2.0, 2.0, 3.0)), np.ones(hu.shape, bool))
+
+    assert shrunk_to_body(Box(0, 20, 0, 12, 0, 4), volume) == Box(8, 20, 6, 12, 1, 4)
+    assert shrunk_to_body(Box(10, 20, 10, 12, 1, 4), volume) == Box(10, 20, 10, 12, 1, 4)
+    assert shrunk_to_body(Box(0, 7, 0, 5, 0, 4), volume) is None

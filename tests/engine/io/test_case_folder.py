@@ -13,7 +13,9 @@ from engine.errors import InputError, OutputError
 from engine.guidance import Guidance
 from engine.identity import Identity
 from engine.io.case_folder import open_case, save_case
+from engine.regions import NamedBox, Regions
 from engine.registration import Step
+from engine.roi import Box
 from engine.volume import Volume
 
 ALL_FILES = {"case.json", "fixed.mha", "fixed_valid.mha", "moving.mha", "moving_valid.mha", "state_001.npy"}
@@ -291,3 +293,39 @@ def test_a_mask_that_is_no_longer_used_goes(tmp_path: Path, case: Case) -> None:
 
     assert open_case(tmp_path / "case").guidance.is_empty
     assert set(os.listdir(tmp_path / "case")) == ALL_FILES
+
+
+def test_boxes_reopen_and_their_masks_beside_those_from_files(tmp_path: Path, case: Case) -> None:
+    from_file, marked = (np.zeros(case.fixed.geometry.shape_zyx, bool) for _ in range(2))
+    from_file[1, 2, 3] = True
+    marked[1:3, 2:4, 3:5] = True
+    boxes = (
+        NamedBox("Bronchus", Box(0, 2, 1, 3, 0, 1), reason="why", untouched=True),
+        NamedBox("Gas", Box(3, 5, 2, 4, 1, 3), use="excluded", locked=True),
+    )
+    kept = case.marked(Regions(boxes, excluded=from_file), Guidance(excluded=marked))
+    save_case(kept, tmp_path / "case")
+
+    opened = open_case(tmp_path / "case")
+
+    assert opened.regions is not None
+    assert opened.regions.boxes == boxes
+    assert opened.regions.rigid is None
+    np.testing.assert_array_equal(opened.regions.excluded, from_file)
+    np.testing.assert_array_equal(opened.guidance.excluded, marked)
+
+
+def test_an_older_case_says_nothing_of_its_boxes(tmp_path: Path, case: Case) -> None:
+    save_case(case, tmp_path / "case")
+
+    assert open_case(tmp_path / "case").regions is None
+
+
+@pytest.mark.parametrize("wrong", ['"0:2,1:3,0:99"', '"nothing"', "7"])
+def test_a_box_that_cannot_be_is_damage(tmp_path: Path, case: Case, wrong: str) -> None:
+    save_case(case.marked(Regions((NamedBox("a", Box(0, 2, 1, 3, 0, 1)),)), Guidance()), tmp_path / "case")
+    manifest = tmp_path / "case" / "case.json"
+    manifest.write_text(manifest.read_text().replace('"0:2,1:3,0:1"', wrong))
+
+    with pytest.raises(InputError, match="damaged"):
+        open_case(tmp_path / "case")
