@@ -38,6 +38,7 @@ def main(argv: Sequence[str] | None = None, case: Case | None = None) -> int:
         window.take_paths(paths)
     else:
         window.offer_unsaved()
+        window.offer_tour()
     status = application.exec()
     sys.excepthook = sys.__excepthook__
     window.deleteLater()

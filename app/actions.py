@@ -364,6 +364,14 @@ def _help_rows() -> list[Row]:
             lambda w: w.toggle_theme(),
         ),
         Row(
+            "tour",
+            "Help",
+            "Tour",
+            "F1",
+            "Through the work on the built-in case, step by step, in two minutes",
+            lambda w: w.tour.start(),
+        ),
+        Row(
             "keys",
             "Help",
             "Keys and mouse",

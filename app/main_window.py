@@ -34,6 +34,7 @@ from app.panels.recent import RecentMenu
 from app.panels.regions import RegionsPanel
 from app.panels.run import RunPanel
 from app.panels.toolbar import ViewBar
+from app.panels.tour import TourStrip
 from app.panels.workflow import WorkflowPanel
 from app.problems import Problems
 from app.store import Store
@@ -161,6 +162,16 @@ class MainWindow(QMainWindow):
                 },
             )
 
+    def offer_tour(self) -> None:
+        """Offer the tour, once ever, where nothing else is said or open."""
+        if settings.tour_was_offered() or self.store.case is not None or not self.message.isHidden():
+            return
+        settings.remember_tour_offer()
+        self.message.say(
+            "New here? A tour through the work on a built-in case takes two minutes (F1).",
+            {"Start the tour": self.tour.start},
+        )
+
     def dragEnterEvent(self, event: QDragEnterEvent) -> None:  # noqa: N802
         if event.mimeData().hasUrls():
             event.acceptProposedAction()
@@ -205,6 +216,7 @@ class MainWindow(QMainWindow):
     def _build(self) -> None:
         store, actions = self.store, self.actions_table
         self.message, self.readout = MessageBar(), Readout(store)
+        self.tour = TourStrip(store, actions)
         self.workflow, self.run_panel = WorkflowPanel(store, actions), RunPanel(store, actions)
         self.regions, self.points = RegionsPanel(store, actions), PointsPanel(store, actions)
         self.history, self.quality = HistoryPanel(store, actions), QualityPanel(store)
@@ -216,7 +228,7 @@ class MainWindow(QMainWindow):
         lists = _splitter(Qt.Orientation.Vertical, self.tabs, self.history)
         right = _column(lists, self.quality)
         right.setMinimumWidth(250)
-        center = _column(ViewBar(store, actions), self.message, self.grid, self.run_panel, stretched=2)
+        center = _column(ViewBar(store, actions), self.message, self.tour, self.grid, self.run_panel, stretched=3)
         whole = _splitter(Qt.Orientation.Horizontal, self.workflow, center, right)
         whole.setStretchFactor(1, 1)
         whole.setSizes([265, 900, 265])

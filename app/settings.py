@@ -41,6 +41,14 @@ def save_run_settings(settings: RunSettings) -> None:
         values.setValue(f"run/{name}", value)
 
 
+def tour_was_offered() -> bool:
+    return str(stored().value("tour/offered", "")) == "yes"
+
+
+def remember_tour_offer() -> None:
+    stored().setValue("tour/offered", "yes")
+
+
 def last_folder() -> Path:
     """Where the last file dialog was."""
     folder = Path(str(stored().value("folder", str(Path.home()))))

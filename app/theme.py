@@ -22,6 +22,7 @@ class Theme:
     dim: str
     accent: str
     on_accent: str
+    link: str
     line: str
     good: str
     warn: str
@@ -30,12 +31,12 @@ class Theme:
 
 THEMES: dict[ThemeName, Theme] = {
     "dark": Theme(
-        window="#20242a", base="#181b20", raised="#2c323a", text="#dfe3e8", dim="#97a1ad", accent="#3b82d0",
-        on_accent="#ffffff", line="#3a414b", good="#5cc8a8", warn="#ffb000", bad="#ff7a59",
+        window="#20242a", base="#181b20", raised="#2c323a", text="#dfe3e8", dim="#97a1ad", accent="#3075c2",
+        on_accent="#ffffff", link="#6fa8e8", line="#3a414b", good="#5cc8a8", warn="#ffb000", bad="#ff7a59",
     ),
     "light": Theme(
         window="#eef0f3", base="#ffffff", raised="#f8f9fb", text="#1c232b", dim="#5a6572", accent="#1f66b5",
-        on_accent="#ffffff", line="#c5cbd3", good="#0b7a5c", warn="#9a6400", bad="#b93a16",
+        on_accent="#ffffff", link="#1f66b5", line="#c5cbd3", good="#0b7a5c", warn="#926000", bad="#b93a16",
     ),
 }  # fmt: skip
 
@@ -74,7 +75,7 @@ def _palette(theme: Theme) -> QPalette:
         QPalette.ColorRole.ToolTipText: theme.text,
         QPalette.ColorRole.Highlight: theme.accent,
         QPalette.ColorRole.HighlightedText: theme.on_accent,
-        QPalette.ColorRole.Link: theme.accent,
+        QPalette.ColorRole.Link: theme.link,
         QPalette.ColorRole.Mid: theme.line,
     }
     palette = QPalette()

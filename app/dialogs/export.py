@@ -46,12 +46,16 @@ class ExportDialog(QDialog):
         texts = {RESULTS: _RESULTS_TEXT, **{name: exporter.description for name, exporter in exporters.items()}}
         for name, text in texts.items():
             choice = QRadioButton(text)
+            suffix = self._suffixes[name]
+            choice.setToolTip(f"One file that ends in {suffix}" if suffix else "A new folder with all of it")
             self.choices[name] = choice
             self.group.addButton(choice)
             layout.addWidget(choice)
             choice.toggled.connect(self._suggest)
         self.path = QLineEdit(textEdited=self._take_typing, textChanged=self._update)
-        browse = QPushButton("Browse …")
+        self.path.setAccessibleName("Where to export to")
+        self.path.setToolTip("Path of the file or folder that is written; nothing else is touched")
+        browse = QPushButton("Browse …", toolTip="Choose the place in a file dialog")
         browse.clicked.connect(self._browse)
         layout.addSpacing(6)
         layout.addWidget(label("Where"))

@@ -29,6 +29,7 @@ class KeysDialog(QDialog):
         self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         self.resize(620, 560)
         text = QTextBrowser()
+        text.setAccessibleName("Keys and mouse")
         text.setHtml(keys_html())
         QVBoxLayout(self).addWidget(text)
         self.setWindowModality(Qt.WindowModality.NonModal)

@@ -21,6 +21,7 @@ class ModelCardDialog(QDialog):
         self.setWindowModality(Qt.WindowModality.NonModal)
         self.resize(760, 620)
         self.text = QTextBrowser()
+        self.text.setAccessibleName(f"Card of the model {name}")
         QVBoxLayout(self).addWidget(self.text)
         document = self.text.document()
         document.setDocumentMargin(_MARGIN)

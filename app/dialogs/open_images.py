@@ -25,10 +25,12 @@ class PathField(QWidget):
 
     changed = Signal()
 
-    def __init__(self, placeholder: str) -> None:
+    def __init__(self, name: str, placeholder: str) -> None:
         super().__init__()
         self.setAcceptDrops(True)
         self.edit = QLineEdit(placeholderText=placeholder)
+        self.edit.setAccessibleName(name)
+        self.edit.setToolTip("Path of an image file or of a folder of DICOM slices; it can be dropped here")
         self.edit.setAcceptDrops(False)
         self.edit.setMinimumWidth(320)
         self.edit.textChanged.connect(self.changed)
@@ -68,8 +70,8 @@ class OpenDialog(QDialog):
         super().__init__(parent)
         self.setWindowTitle("Open images")
         self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        self.fixed = PathField("the image of today, e.g. the CBCT")
-        self.moving = PathField("the image to be deformed onto it, e.g. the planning CT")
+        self.fixed = PathField("Fixed image", "the image of today, e.g. the CBCT")
+        self.moving = PathField("Moving image", "the image to be deformed onto it, e.g. the planning CT")
         form = QFormLayout()
         form.addRow("Fixed", self.fixed)
         form.addRow("Moving", self.moving)

@@ -92,7 +92,7 @@ class MessageBar(QFrame):
         self._buttons = []
         self.text.setText(text)
         for name, then in {**(answers or {}), "Close": lambda: None}.items():
-            button = QPushButton(name)
+            button = QPushButton(name, toolTip="Hide this line" if name == "Close" else f"{name}: {text}")
             button.clicked.connect(lambda _checked=False, then=then: self._answer(then))
             self._layout.addWidget(button)
             self._buttons.append(button)

@@ -40,7 +40,16 @@ _FIT_TOOLTIP = (
     "Smoother bends less and leaves more of the difference"
 )
 _SCOPE_CHOICES = {"crop": "The box alone", "image": "Whole image (as the paper)"}
-
+_SPOKEN = {
+    "align": "Method of alignment",
+    "model": "Model",
+    "iso_by": "What ISO optimises",
+    "rso_by": "What RSO optimises",
+    "rso_scope": "Scope of RSO",
+    "iso_fit": "Fit of ISO",
+    "rso_fit": "Fit of RSO",
+}
+"""Names for those who hear the window."""
 
 _WIDTH = 268
 
@@ -219,7 +228,10 @@ class WorkflowPanel(QScrollArea):
         section.form.addRow("Method", self.align)
         self.align_file = QLineEdit(placeholderText="transform.h5, .tfm, .txt")
         self.align_file.editingFinished.connect(lambda: self._change(align_file=self.align_file.text()))
+        self.align_file.setAccessibleName("Transform file")
+        self.align_file.setToolTip("A rigid transform from fixed to moving, as ITK writes it")
         self.align_browse = QToolButton(text="…", toolTip="Choose a transform file")
+        self.align_browse.setAccessibleName("Choose a transform file")
         self.align_browse.clicked.connect(self.file_wanted)
         self._align_row = QWidget()
         holder = row(self.align_file, self.align_browse, stretch_last=True)
@@ -233,6 +245,7 @@ class WorkflowPanel(QScrollArea):
         if name == "rso":
             section.form.addRow("Region", self.region_text)
         iterations = QSpinBox(minimum=1, maximum=_MOST_ITERATIONS, singleStep=50)
+        iterations.setAccessibleName(f"Iterations of {name.upper()}")
         iterations.setToolTip("Stop ends sooner and keeps the best state")
         iterations.valueChanged.connect(lambda value: self._change(**{f"{name}_iterations": value}))
         setattr(self, f"{name}_iterations", iterations)
@@ -261,6 +274,7 @@ class WorkflowPanel(QScrollArea):
 
     def _combo(self, setting: str, choices: dict[str, str], tooltip: str) -> QComboBox:
         combo = QComboBox(toolTip=tooltip)
+        combo.setAccessibleName(_SPOKEN[setting])
         combo.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         combo.setMinimumContentsLength(12)
         for value, text in choices.items():
