@@ -145,6 +145,7 @@ class MainWindow(QMainWindow):
         settings.save_theme(name)
         self.run_panel.apply_theme()
         self.history.show_case()
+        self.regions.show_boxes()
 
     def show_list(self, panel: QWidget) -> None:
         """Bring the regions or the points to the front."""

@@ -116,7 +116,7 @@ STEPS: tuple[TourStep, ...] = (
         _sees_difference,
     ),
     TourStep(
-        "Find a place that is still wrong: turn the wheel, and click where the chest is clearly black or white.",
+        "Find a place that is still wrong: turn the wheel, click where it is clearly black or white, as in the spine.",
         "next",
         _found,
         _note_at_cursor,

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from PySide6.QtCore import Qt
-from PySide6.QtGui import QAction
+from PySide6.QtGui import QAction, QColor, QIcon, QPainter, QPen, QPixmap
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QPushButton, QSizePolicy, QToolButton, QVBoxLayout, QWidget
+
+from app import theme
 
 
 def label(text: str = "", role: str = "", wrap: bool = False) -> QLabel:
@@ -46,6 +48,22 @@ def tool_button(action: QAction) -> QToolButton:
     button.setAutoRaise(True)
     button.setFocusPolicy(Qt.FocusPolicy.TabFocus)
     return button
+
+
+def lock_icon() -> QIcon:
+    """A padlock in the colour of the text."""
+    picture = QPixmap(32, 32)
+    picture.fill(Qt.GlobalColor.transparent)
+    painter = QPainter(picture)
+    painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+    color = QColor(theme.current().text)
+    painter.setPen(QPen(color, 3))
+    painter.drawArc(10, 4, 12, 18, 0, 180 * 16)
+    painter.setPen(Qt.PenStyle.NoPen)
+    painter.setBrush(color)
+    painter.drawRoundedRect(6, 14, 20, 14, 3, 3)
+    painter.end()
+    return QIcon(picture)
 
 
 def row(*widgets: QWidget, stretch_last: bool = False) -> QHBoxLayout:

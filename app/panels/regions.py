@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 from PySide6.QtCore import QPoint, Qt, QTimer
+from PySide6.QtGui import QIcon
 from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QLineEdit, QMenu, QTableWidget, QTableWidgetItem
 
 from app.menus import Actions
-from app.panels.parts import Panel, action_button, label, row
+from app.panels.parts import Panel, action_button, label, lock_icon, row
 from app.store import Store
-from app.viewer.boxes import USES, USES_IN_SHORT, middle_of, shown_name, size_text
+from app.viewer.boxes import USES, USES_IN_SHORT, middle_of, size_text
 from app.viewer.slicing import box_rmse_hu
 from engine.errors import InputError
 from engine.regions import Use
@@ -84,8 +85,9 @@ class RegionsPanel(Panel):
             if self.table.item(number, 0) is None:
                 self._add_items(number)
             item = self.table.item(number, 0)
-            item.setText(shown_name(named))
-            item.setToolTip(named.reason)
+            item.setText(named.name)
+            item.setIcon(lock_icon() if named.locked else QIcon())
+            item.setToolTip("\n".join(filter(None, ("Locked" if named.locked else "", named.reason))))
             item.setFlags(item.flags() & ~_EDITABLE if named.locked else item.flags() | _EDITABLE)
         if store.selected is None:
             self.table.clearSelection()

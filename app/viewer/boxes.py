@@ -17,8 +17,6 @@ Place = tuple[float, float]
 Handle = tuple[int, int]
 """Which edge moves across (-1 low, 0 none, 1 high) and down; (0, 0) moves the whole box."""
 
-LOCK = "🔒"
-
 HANDLES: tuple[Handle, ...] = ((-1, -1), (0, -1), (1, -1), (-1, 0), (0, 0), (1, 0), (-1, 1), (0, 1), (1, 1))
 
 USES: MappingProxyType[Use, str] = MappingProxyType(
@@ -55,7 +53,7 @@ def outline(named: NamedBox, number: int, plane: Plane, cursor_zyx: Index, selec
     low, high = ranges[plane.normal]
     return Outline(
         number,
-        " · ".join(filter(None, (shown_name(named), USES_IN_SHORT[named.use]))),
+        " · ".join(filter(None, (named.name, USES_IN_SHORT[named.use], "locked" if named.locked else ""))),
         _edges(ranges[plane.column], across_mm),
         _edges(ranges[plane.row], down_mm),
         on_slice=low <= cursor_zyx[plane.normal] < high,
@@ -63,11 +61,6 @@ def outline(named: NamedBox, number: int, plane: Plane, cursor_zyx: Index, selec
         use=named.use,
         locked=named.locked,
     )
-
-
-def shown_name(named: NamedBox) -> str:
-    """The name, with a sign where the box is locked."""
-    return f"{named.name} {LOCK}" if named.locked else named.name
 
 
 def handle_at(shape: Outline, place_mm: Place, reach_mm: float) -> Handle | None:

@@ -12,6 +12,7 @@ from app.viewer.boxes import Handle, Outline, Place, dragged_box, handle_at, res
 from app.viewer.pane import Gesture
 from app.viewer.slicing import PaneState
 from app.viewer.view_state import ImageName, Index, ViewState, dragged_window
+from engine.regions import NamedBox
 from engine.roi import Box
 
 HANDLE_REACH_PIXELS = 8
@@ -98,11 +99,16 @@ class DrawTool:
         self._from = self._voxel(gesture)
         self._number = len(store.boxes)
         store.add_box(self._box(gesture))
+        self._held = store.boxes[self._number]
 
     def move(self, gesture: Gesture) -> None:
-        self._store.reshape_box(self._number, self._box(gesture))
+        if _holds(self._store, self._number, self._held):
+            self._store.reshape_box(self._number, self._box(gesture))
+            self._held = self._store.boxes[self._number]
 
     def release(self, gesture: Gesture) -> None:
+        if not _holds(self._store, self._number, self._held):
+            return
         box = self._box(gesture)
         if min(box.ranges_zyx[axis][1] - box.ranges_zyx[axis][0] for axis in (self._plane.row, self._plane.column)) < 2:
             self._store.remove_box(self._number)
@@ -122,16 +128,25 @@ class ReshapeTool:
 
     def __init__(self, store: Store, state: PaneState, gesture: Gesture, number: int, handle: Handle) -> None:
         self._store, self._plane, self._number, self._handle = store, state.plane, number, handle
-        self._box, self._start = store.boxes[number].box, gesture.place_mm
+        self._held, self._start = store.boxes[number], gesture.place_mm
+        self._box = self._held.box
 
     def move(self, gesture: Gesture) -> None:
+        if not _holds(self._store, self._number, self._held):
+            return
         moved: Place = gesture.place_mm[0] - self._start[0], gesture.place_mm[1] - self._start[1]
         box = reshaped_box(self._box, self._handle, moved, self._plane)
-        if box != self._store.boxes[self._number].box:
+        if box != self._held.box:
             self._store.reshape_box(self._number, box)
+            self._held = self._store.boxes[self._number]
 
     def release(self, gesture: Gesture) -> None:
         self.move(gesture)
+
+
+def _holds(store: Store, number: int, held: NamedBox) -> bool:
+    """Whether the box under the hand is still there: a key can remove it, or begin a step, during a drag."""
+    return not store.running and number < len(store.boxes) and store.boxes[number] is held
 
 
 class MarkTool:

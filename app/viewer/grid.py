@@ -12,6 +12,7 @@ from app.store import Store
 from app.viewer.comparisons import COMPARISONS
 from app.viewer.gestures import Tool, hand_shape, tool_for, wheel
 from app.viewer.pane import Gesture, Pane
+from app.viewer.planes import Plane
 from app.viewer.slicing import resolve
 from app.viewer.view_state import LayoutName, ViewState
 
@@ -49,6 +50,7 @@ class Grid(QWidget):
         self._store = store
         self._own = None if own_layout is None else ViewState(layout=own_layout)
         self._tool: Tool | None = None
+        self._held_on: Plane | None = None
         self._layout_name: LayoutName | None = None
         self._panes = [Pane(self) for _ in range(_MOST[0] * _MOST[1])]
         self._cells = QGridLayout(self)
@@ -126,10 +128,12 @@ class Grid(QWidget):
 
     def _on_gesture(self, pane: Pane, gesture: Gesture) -> None:
         store, state = self._store, pane.state
+        if state.plane != self._held_on and gesture.phase in ("move", "release"):
+            self._tool = None
         if gesture.phase == "wheel":
             wheel(store, state, gesture)
         elif gesture.phase == "press":
-            self._tool = tool_for(store, state, gesture)
+            self._tool, self._held_on = tool_for(store, state, gesture), state.plane
         elif gesture.phase == "move" and self._tool is not None:
             self._tool.move(gesture)
         elif gesture.phase == "release" and self._tool is not None:

@@ -77,9 +77,10 @@ def test_nothing_changes_a_locked_box(marked, qtbot):
     marked.regions.faces.editingFinished.emit()
     marked.regions.table.item(1, 0).setText("other")
     assert store.boxes[1] == kept
-    assert marked.regions.table.item(1, 0).text() == "Region 2 🔒"
+    assert not marked.regions.table.item(1, 0).icon().isNull()
+    assert marked.regions.table.item(0, 0).icon().isNull()
     assert not marked.regions.table.item(1, 0).flags() & Qt.ItemFlag.ItemIsEditable
-    assert pane.state.outlines[1].name == "Region 2 🔒 · excluded"
+    assert pane.state.outlines[1].name == "Region 2 · excluded · locked"
     press(marked, qtbot, Qt.Key.Key_L, CONTROL | SHIFT)
     press(marked, qtbot, Qt.Key.Key_Delete)
     assert len(store.boxes) == 1
@@ -198,3 +199,39 @@ def test_a_box_drawn_after_the_export_leaves_it_done(marked, qtbot):
     marked.store.guide()
     assert marked.store.exported
     wait_idle(marked, qtbot)
+
+
+@pytest.mark.parametrize("drawing", [True, False])
+def test_a_box_deleted_during_a_drag_lets_go_of_the_hand(opened, qtbot, drawing):
+    store = opened.store
+    if not drawing:
+        store.add_box(SECOND)
+        store.change_view(cursor_zyx=(6, 10, 15))
+    store.change_view(drawing_box=drawing)
+    opened.grid.refresh()
+    pane = opened.grid.panes[0]
+    start = pane.pixel_of(pane.state.plane.place((6, 15, 20)) if drawing else (31.0, 30.0)).toPoint()
+    qtbot.mousePress(pane, LEFT, pos=start)
+    qtbot.mouseMove(pane, start * 0.8)
+    qtbot.waitUntil(lambda: len(store.boxes) == 1 and store.boxes[0].box != SECOND)
+    press(opened, qtbot, Qt.Key.Key_Delete)
+    qtbot.mouseMove(pane, start * 0.7)
+    qtbot.mouseRelease(pane, LEFT, pos=start * 0.6)
+    assert store.boxes == ()
+    wait_idle(opened, qtbot)
+
+
+def test_another_orientation_during_a_drag_lets_go_of_the_hand(opened, qtbot):
+    store, pane = opened.store, opened.grid.panes[0]
+    store.change_view(drawing_box=True)
+    opened.grid.refresh()
+    start = pane.pixel_of(pane.state.plane.place((6, 15, 20))).toPoint()
+    qtbot.mousePress(pane, LEFT, pos=start)
+    qtbot.mouseMove(pane, start * 0.8)
+    drawn = store.boxes
+    press(opened, qtbot, Qt.Key.Key_C)
+    opened.grid.refresh()
+    qtbot.mouseMove(pane, start * 0.5)
+    qtbot.mouseRelease(pane, LEFT, pos=start * 0.5)
+    assert store.boxes == drawn
+    wait_idle(opened, qtbot)
