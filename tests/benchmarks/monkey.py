@@ -17,6 +17,7 @@ from types import SimpleNamespace
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 
 import numpy as np
+from numpy.typing import NDArray
 from PySide6.QtCore import QSettings
 from PySide6.QtWidgets import QApplication
 
@@ -80,19 +81,19 @@ def main() -> int:
         wait(window, application)
         monkey.tidy()
         window.worker.shut_down()
-    tell(monkey)
-    return int(monkey.watchdog.longest[0] * 1000 > LIMIT_MS)
+    for clock, seconds in (("wall", monkey.watchdog.seconds), ("thread", monkey.watchdog.cpu_seconds)):
+        tell(clock, np.array(seconds) * 1000, monkey.done)
+    return int(max(monkey.watchdog.cpu_seconds) * 1000 > LIMIT_MS)
 
 
-def tell(monkey: Monkey) -> None:
-    """Median, tail, and the slowest ten by name."""
-    spent_ms = np.array(monkey.watchdog.seconds) * 1000
+def tell(clock: str, spent_ms: NDArray[np.float64], names: list[str]) -> None:
+    """Median, tail, and the slowest by name."""
     print(
-        f"{len(spent_ms)} acts: median {np.median(spent_ms):.1f} ms, 99 % {np.percentile(spent_ms, 99):.1f} ms, "
-        f"longest {spent_ms.max():.1f} ms, {(spent_ms > LIMIT_MS).sum()} above {LIMIT_MS:.0f} ms"
+        f"{clock}: {len(spent_ms)} acts, median {np.median(spent_ms):.1f} ms, 99 % {np.percentile(spent_ms, 99):.1f}, "
+        f"longest {spent_ms.max():.1f}, {(spent_ms > LIMIT_MS).sum()} above {LIMIT_MS:.0f} ms"
     )
-    for number in np.argsort(-spent_ms)[:10]:
-        print(f"{spent_ms[number]:8.1f} ms  {monkey.done[number]}")
+    for number in np.argsort(-spent_ms)[:6]:
+        print(f"{spent_ms[number]:8.1f} ms  {names[number]}")
 
 
 if __name__ == "__main__":
