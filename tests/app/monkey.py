@@ -6,7 +6,7 @@ import random
 import time
 from dataclasses import dataclass, field
 
-from PySide6.QtCore import QCoreApplication, QEvent, QPoint, QPointF, Qt
+from PySide6.QtCore import QCoreApplication, QEvent, QPoint, QPointF, Qt, QTimer
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import (
     QAbstractButton,
@@ -46,6 +46,9 @@ _KEYS = tuple(
                  "Minus", "Question", "F1", "F2")
 )  # fmt: skip
 _TEXTS = ("", "3:9,4:8,1:6", "3:9", "no number", "-1", "Bronchus", "9" * 40)
+_POPUP_MS = 5
+"""The menu of a button waits in a loop of its own until it is closed."""
+
 _SIZES = ((1366, 768), (1500, 900), (1920, 1080))
 
 
@@ -71,6 +74,9 @@ class Monkey:
         self.window, self.watchdog = window, Watchdog()
         self.done: list[str] = []
         self._random = random.Random(seed)
+        self._closer = QTimer(window, interval=_POPUP_MS)
+        self._closer.timeout.connect(_close_popups)
+        self._closer.start()
 
     def act(self) -> None:
         """One thing, and all that Qt makes of it."""
@@ -81,16 +87,17 @@ class Monkey:
         self.done.append(name)
         QCoreApplication.processEvents()
         self.watchdog.watch(began_s, began_cpu_s)
-        while (popup := QApplication.activePopupWidget()) is not None:
-            popup.close()
+        _close_popups()
         for dialog in self._dialogs():
             if isinstance(dialog, QFileDialog):
                 dialog.reject()
 
     def tidy(self) -> None:
-        """Close every dialog."""
-        for widget in self._dialogs():
-            widget.close()
+        """Close every window but the one."""
+        self._closer.stop()
+        for widget in QApplication.topLevelWidgets():
+            if widget.isVisible() and widget is not self.window:
+                widget.close()
         QCoreApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
 
     def _action(self) -> str:
@@ -166,6 +173,11 @@ class Monkey:
 
     def _inside(self, widget: QWidget) -> QPoint:
         return QPoint(self._random.randrange(max(widget.width(), 1)), self._random.randrange(max(widget.height(), 1)))
+
+
+def _close_popups() -> None:
+    while (popup := QApplication.activePopupWidget()) is not None:
+        popup.close()
 
 
 def _usable(root: QWidget, kinds: tuple[type[QWidget], ...]) -> list[QWidget]:

@@ -54,6 +54,8 @@ def usable(root):
         inside_list = type(widget).__name__ in ("QTableCornerButton", "QComboBoxListView") or (
             QWidget.window(widget) is not QWidget.window(root)
         )
+        if isinstance(widget, Pane) and widget.state is None:
+            continue
         if isinstance(widget, USABLE) and not isinstance(widget, OF_QT) and not inner and not inside_list:
             yield widget
 

@@ -114,6 +114,9 @@ def test_the_body_is_not_looked_for_where_values_are_no_hu(opened, volumes, qtbo
 
 def test_faces_can_be_typed(marked, qtbot):
     field, panel = marked.regions.faces, marked.regions
+    marked.activateWindow()
+    field.setFocus()
+    qtbot.waitUntil(field.hasFocus)
     field.selectAll()
     qtbot.keyClicks(field, "3:8, 4:9, 0:5")
     qtbot.keyClick(field, Qt.Key.Key_Return)
