@@ -77,12 +77,15 @@ class Display(QObject):
         pictures = self._store.pictures
         if pictures is None or self._store.case is None:
             return
-        if self._live is None:
+        if preview.warped_hu.shape == pictures.geometry.shape_zyx:
+            self._live = preview.warped_hu
+        elif self._live is None:
             before = pictures.warped_hu
             self._live = (
                 np.full(pictures.geometry.shape_zyx, PADDING_HU, np.float32) if before is None else before.copy()
             )
-        self._live[preview.region.slices_zyx] = preview.warped_hu
+        if self._live is not preview.warped_hu:
+            self._live[preview.region.slices_zyx] = preview.warped_hu
         self._set(replace(pictures, warped_hu=self._live))
 
     def end_preview(self) -> None:
