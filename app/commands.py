@@ -311,10 +311,14 @@ class Commands(QObject):
         self.store.set_structures(Structures())
 
     def guide(self) -> None:
-        """Bring the case's masks up to date, unless a step runs that began with those it has."""
+        """Bring the case's boxes and masks up to date, unless a step runs that began with those it has."""
         self._guide_due.stop()
-        if not self.store.running:
+        if self.store.running:
+            return
+        try:
             self.store.guide()
+        except InputError as error:
+            self.failed.emit(error)
 
     def propose_regions(self) -> None:
         """Look for places that probably are still wrong and make them boxes."""
