@@ -1,4 +1,4 @@
-"""A case: two images and every registration of them so far, with a cursor that undo and redo move."""
+"""A case: two images and every registration of them so far, as a tree that undo, redo and branches walk in."""
 
 from __future__ import annotations
 
@@ -21,6 +21,8 @@ def _new_id() -> str:
 class Case:
     """An immutable value. `states[0]` is the identity, each later state is the result of its own `steps[-1]`.
 
+    `parents`: the number of the state that each one began from, itself for the first; one after the other if not given.
+    `followed`: the state that redo leads to from each one, itself where nothing follows.
     `guidance`: what the user knows of the pair; every refinement from now on follows it.
     """
 
@@ -30,8 +32,17 @@ class Case:
     cursor: int = 0
     id: str = field(default_factory=_new_id)
     guidance: Guidance = field(default_factory=Guidance, repr=False)
+    parents: tuple[int, ...] = ()
+    followed: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
+        count = len(self.states)
+        if not self.parents:
+            object.__setattr__(self, "parents", tuple(max(0, i - 1) for i in range(count)))
+        if not self.followed:
+            object.__setattr__(self, "followed", _last_children(self.parents))
+        if not _is_tree(self.parents, self.followed, count):
+            raise InputError("Expected every state to follow one before it.")
         if not 0 <= self.cursor < len(self.states):
             raise InputError(f"Expected a state from 0 to {len(self.states) - 1}, got {self.cursor}.")
         self.guidance.checked(self.fixed.geometry.shape_zyx)
@@ -53,32 +64,71 @@ class Case:
 
     @property
     def can_redo(self) -> bool:
-        return self.cursor < len(self.states) - 1
+        return self.followed[self.cursor] != self.cursor
 
-    def pair_distances_mm(self) -> list[float]:
-        """|T(p) − q| of each pair of points of the guidance at the current state."""
+    def way_to(self, index: int) -> tuple[int, ...]:
+        """The numbers of the states from the first one to `index`, each begun from the one before."""
+        way = [index]
+        while way[-1]:
+            way.append(self.parents[way[-1]])
+        return tuple(reversed(way))
+
+    def line(self) -> tuple[int, ...]:
+        """The way to the current state and on to where redo leads in the end."""
+        end = self.cursor
+        while self.followed[end] != end:
+            end = self.followed[end]
+        return self.way_to(end)
+
+    def pair_distances_mm(self, registration: Registration | None = None) -> list[float]:
+        """|T(p) − q| of each pair of points of the guidance, at the current state if none is given."""
         fixed_mm, moving_mm = self.guidance.fixed_points_mm, self.guidance.moving_points_mm
         if not len(fixed_mm):
             return []
-        return [float(d) for d in np.linalg.norm(self.current.map_points(fixed_mm) - moving_mm, axis=1)]
+        mapped_mm = (registration or self.current).map_points(fixed_mm)
+        return [float(d) for d in np.linalg.norm(mapped_mm - moving_mm, axis=1)]
 
     def after(self, registration: Registration) -> Case:
-        """With one more state behind the current one; what could be redone is dropped."""
-        kept = self.states[: self.cursor + 1]
-        return replace(self, states=(*kept, registration), cursor=len(kept))
+        """With one more state, begun from the current one. Where others began there too, it is a branch beside them."""
+        new = len(self.states)
+        followed = (*(new if i == self.cursor else then for i, then in enumerate(self.followed)), new)
+        parents = (*self.parents, self.cursor)
+        return replace(self, states=(*self.states, registration), cursor=new, parents=parents, followed=followed)
 
     def guided(self, guidance: Guidance) -> Case:
         """With other guidance; an `InputError` where its masks do not lie on the fixed grid."""
         return replace(self, guidance=guidance)
 
     def undone(self) -> Case:
-        """One state back; an `InputError` where there is none."""
-        return self.gone_to(self.cursor - 1)
+        """At the state that the current one began from; an `InputError` where there is none."""
+        return self.gone_to(self.parents[self.cursor] if self.can_undo else -1)
 
     def redone(self) -> Case:
-        """One state on; an `InputError` where there is none."""
-        return self.gone_to(self.cursor + 1)
+        """One state on, along the branch that was visited last; an `InputError` where there is none."""
+        return self.gone_to(self.followed[self.cursor] if self.can_redo else len(self.states))
 
     def gone_to(self, index: int) -> Case:
-        """At the given state, with the history kept."""
-        return replace(self, cursor=index)
+        """At the given state, with the history kept; redo will lead along its branch."""
+        if not 0 <= index < len(self.states):
+            raise InputError(f"Expected a state from 0 to {len(self.states) - 1}, got {index}.")
+        followed = list(self.followed)
+        for state in self.way_to(index)[1:]:
+            followed[self.parents[state]] = state
+        return replace(self, cursor=index, followed=tuple(followed))
+
+
+def _last_children(parents: tuple[int, ...]) -> tuple[int, ...]:
+    """For each state the last of those that began from it, itself where none did."""
+    last = list(range(len(parents)))
+    for child, parent in enumerate(parents):
+        last[parent] = child
+    return tuple(last)
+
+
+def _is_tree(parents: tuple[int, ...], followed: tuple[int, ...], count: int) -> bool:
+    if len(parents) != count or len(followed) != count or (count and parents[0] != 0):
+        return False
+    comes_before = all(0 <= parent < child for child, parent in enumerate(parents) if child)
+    return comes_before and all(
+        i <= child < count and (child == i or parents[child] == i) for i, child in enumerate(followed)
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -9,12 +10,17 @@ from numpy.typing import NDArray
 
 from engine.case import Case
 from engine.io.atomic import whole_file
+from engine.registration import Registration
 from engine.roi import Box
 from engine.shapes import HuArray
 from engine.volume import PADDING_HU
 
 IMAGE_WINDOW_HU = (-1000.0, 500.0)
 DIFFERENCE_WINDOW_HU = (-500.0, 500.0)
+THUMBNAIL = 48
+_THUMBNAIL_MARGIN = 8
+"""Voxels that a thumbnail shows round a box."""
+
 _GAP = 4
 _BOX_COLOR = (255, 176, 0)
 
@@ -55,6 +61,22 @@ def case_sheet(case: Case, warped_hu: HuArray, box: Box | None) -> Picture:
     return np.concatenate(padded)
 
 
+def state_thumbnail(case: Case, registration: Registration, warped_hu: HuArray) -> Picture:
+    """(height, width, 3) RGB, at most `THUMBNAIL` a side: what is left of the difference on one axial slice.
+
+    Through the box of the state's own step, or through the middle of the image where it has none.
+    """
+    step = registration.steps[-1] if registration.steps else None
+    z, y, x = case.fixed.geometry.shape_zyx
+    box = Box.whole((z, y, x)) if step is None or step.box is None else step.box
+    index = ((box.z0 + box.z1) // 2, *box.grown(_THUMBNAIL_MARGIN, (z, y, x)).slices_zyx[1:])
+    fixed, warped, valid = (array[index] for array in (case.fixed.hu, warped_hu, case.fixed.valid))
+    difference = np.where(valid & (warped > PADDING_HU), fixed - warped, np.float32(0))
+    down, across = case.fixed.geometry.spacing_zyx_mm[1:]
+    fine_mm = max(difference.shape[0] * down, difference.shape[1] * across) / THUMBNAIL
+    return _resized(_signed(difference, DIFFERENCE_WINDOW_HU), (down, across), fine_mm)
+
+
 def _slice(volume: HuArray, axis: int, index: int) -> HuArray:
     return np.asarray(np.take(volume, index, axis))
 
@@ -84,13 +106,18 @@ def _outlined(picture: Picture, ranges: list[tuple[int, int]] | None) -> Picture
 
 def _scaled(picture: Picture, spacing_mm: list[float], head_up: bool) -> Picture:
     """Nearest-neighbor to square pixels twice as fine as the smaller spacing; rows along z turned head up."""
-    fine = min(spacing_mm) / 2
+    scaled = _resized(picture, spacing_mm, min(spacing_mm) / 2)
+    return scaled[::-1] if head_up else scaled
+
+
+def _resized(picture: Picture, spacing_mm: Sequence[float], fine_mm: float) -> Picture:
+    """Nearest-neighbor to square pixels of `fine_mm`."""
     rows, columns = (
-        np.minimum((np.arange(round(n * s / fine)) * fine / s).astype(int), n - 1)
+        np.minimum((np.arange(max(1, round(n * s / fine_mm))) * fine_mm / s).astype(int), n - 1)
         for n, s in zip(picture.shape[:2], spacing_mm, strict=True)
     )
-    scaled: Picture = picture[rows][:, columns]
-    return scaled[::-1] if head_up else scaled
+    resized: Picture = picture[rows][:, columns]
+    return resized
 
 
 def _row(panes: list[Picture]) -> Picture:

@@ -36,7 +36,10 @@ class Preview:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Progress:
-    """One report of a running job. `done` of `total` iterations; errors are RMSE in HU over valid voxels."""
+    """One report of a running job. `done` of `total` iterations; errors are RMSE in HU over valid voxels.
+
+    `best`: whether this is the best state so far, which STOP would keep.
+    """
 
     stage: str
     done: int
@@ -45,6 +48,7 @@ class Progress:
     box_rmse_hu: float | None = None
     preview: Preview | None = None
     note: str = ""
+    best: bool = False
 
 
 T = TypeVar("T")

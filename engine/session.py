@@ -80,7 +80,15 @@ class RsoSettings:
             raise InputError(f"Expected a scope among {', '.join(SCOPES)}, got {self.scope!r}.")
 
 
-Settings = AlignSettings | GeneralSettings | IsoSettings | RsoSettings
+@dataclass(frozen=True, slots=True)
+class RevertSettings:
+    """One box back to the displacement of the state number `to` of the case; box and collar as in RSO."""
+
+    box: Box
+    to: int
+
+
+Settings = AlignSettings | GeneralSettings | IsoSettings | RsoSettings | RevertSettings
 
 SIMILARITIES = ("auto", "mse", "lncc", "mind")
 
@@ -155,6 +163,8 @@ def _job(
         return (yield from _general(case, settings, device))
     if isinstance(settings, IsoSettings):
         return (yield from _iso(case, settings, device, preview, watched))
+    if isinstance(settings, RevertSettings):
+        return (yield from _revert(case, settings, device))
     return (yield from _rso(case, settings, device, preview))
 
 
@@ -231,6 +241,26 @@ def _rso(case: Case, settings: RsoSettings, device: torch.device, preview: bool)
         regional.notes
         + _domain_notes(case, regional_settings.model, settings.by)
         + _guidance_notes(case, changes, settings.box),
+        settings.box,
+        regional.box_rmse_hu_before,
+        regional.box_rmse_hu_after,
+        regional.certificate,
+    )
+
+
+def _revert(case: Case, settings: RevertSettings, device: torch.device) -> Job[_Result]:
+    from engine.optimize.revert import reverted
+
+    if not 0 <= settings.to < len(case.states):
+        raise InputError(f"Expected a state from 0 to {len(case.states) - 1}, got {settings.to}.")
+    yield Progress("revert", 0, 1)
+    earlier = case.states[settings.to]
+    regional = reverted(case.fixed, case.moving, case.current, earlier, settings.box, case.guidance, device)
+    return _Result(
+        {"displacement_vox": regional.displacement_vox},
+        "revert",
+        0,
+        (f"as in state {settings.to} ({earlier.steps[-1].name if earlier.steps else 'start'})", *regional.notes),
         settings.box,
         regional.box_rmse_hu_before,
         regional.box_rmse_hu_after,
@@ -318,7 +348,7 @@ def _plain(settings: Settings) -> dict[str, Any]:
         values["method"] = "file"
     if isinstance(settings, GeneralSettings):
         values["model"] = settings.model.partition("=")[0]
-    if isinstance(settings, RsoSettings):
+    if isinstance(settings, (RsoSettings, RevertSettings)):
         values["box"] = str(settings.box)
     return {name: value for name, value in values.items() if value is not None}
 

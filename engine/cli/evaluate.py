@@ -49,7 +49,7 @@ def _transforms(path: str, fixed: Geometry) -> list[tuple[str, sitk.Transform]]:
     case = named("TRANSFORM", lambda: opened_case(path))
     if case.fixed.geometry != fixed:
         raise InputError("TRANSFORM: expected a case of this fixed image; the case was made on another grid.")
-    states = case.states[: case.cursor + 1]
+    states = [case.states[number] for number in case.way_to(case.cursor)]
     return [(state.steps[-1].name, to_sitk_transform(state)) for state in states if state.steps]
 
 

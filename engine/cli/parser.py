@@ -26,6 +26,8 @@ def build_parser() -> argparse.ArgumentParser:
         _series,
         _register,
         _regions,
+        _history,
+        _revert,
         _evaluate,
         _warp,
         _export,
@@ -112,6 +114,22 @@ def _regions(commands: _Commands) -> None:
     parser.add_argument("--count", type=int, default=3, metavar="N", help="boxes, default 3")
     parser.add_argument("--size", type=float, default=50.0, metavar="MM", help="about how large, default 50")
     parser.add_argument("--out", metavar="FILE.json")
+    _runtime(parser)
+
+
+def _history(commands: _Commands) -> None:
+    parser = _command(commands, "history", "history", "The states of a case with their numbers and figures.")
+    parser.add_argument("case", metavar="CASE", help="case folder, or a results folder that holds one")
+
+
+def _revert(commands: _Commands) -> None:
+    about = "Take one box of a case back to an earlier state; what lies beyond its margin keeps every bit."
+    parser = _command(commands, "revert", "revert", about)
+    parser.add_argument("case", metavar="CASE", help="case folder, or a results folder that holds one")
+    parser.add_argument("--box", required=True, metavar="BOX", help="x0:x1,y0:y1,z0:z1 in fixed voxels")
+    parser.add_argument("--to", required=True, type=int, metavar="N", help="number of the state; see `regard history`")
+    parser.add_argument("--out", required=True, metavar="DIR", help="results, with the case and its whole history")
+    parser.add_argument("--force", action="store_true", help="replace results that are there")
     _runtime(parser)
 
 

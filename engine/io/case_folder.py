@@ -61,7 +61,8 @@ def open_case(folder: str | Path) -> Case:
         fixed, moving = (_opened_volume(source, role, manifest[role]) for role in ("fixed", "moving"))
         states = _opened_states(source, manifest["states"], fixed.geometry)
         guidance = _opened_guidance(source, manifest.get("guidance", {}))
-        return Case(fixed, moving, states, int(manifest["cursor"]), str(manifest["id"]), guidance)
+        tree = _opened_tree(manifest["states"])
+        return Case(fixed, moving, states, int(manifest["cursor"]), str(manifest["id"]), guidance, *tree)
     except (InputError, KeyError, TypeError, ValueError, AttributeError, OSError, EOFError) as error:
         raise InputError("The case is damaged: a part of it is missing or does not fit the rest.") from error
 
@@ -93,7 +94,10 @@ def _save_into(case: Case, folder: Path, present: dict[str, Any]) -> None:
     """Write the arrays that `folder` lacks, then case.json, then remove the arrays that no state needs any more."""
     files = ArrayFiles(folder, present)
     try:
-        states = [_state_as_dict(state, files) for state in case.states]
+        states = [
+            {"parent": parent, "redo": redo, **_state_as_dict(state, files)}
+            for state, parent, redo in zip(case.states, case.parents, case.followed, strict=True)
+        ]
         manifest = {
             "format": FORMAT,
             "version": VERSION,
@@ -166,6 +170,13 @@ def _opened_volume(folder: Path, role: str, values: dict[str, Any]) -> Volume:
     geometry = Geometry.from_dict(values["geometry"])
     identity = Identity(**{key: str(value) for key, value in values.get("identity", {}).items()})
     return Volume(hu, geometry, valid, str(values["modality"]), str(values["name"]), identity)
+
+
+def _opened_tree(values: list[dict[str, Any]]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Which state each began from and where redo leads; a case without them has states one after the other."""
+    if not any("parent" in state for state in values):
+        return (), ()
+    return tuple(int(state["parent"]) for state in values), tuple(int(state["redo"]) for state in values)
 
 
 def _opened_states(folder: Path, values: list[dict[str, Any]], geometry: Geometry) -> tuple[Registration, ...]:

@@ -88,10 +88,11 @@ def descend(problem: Problem, what: Parametrization, iterations: int, before: in
         if iteration % _MASK_EVERY == 0:
             best = look.renewed(best, what.residual())
         state = look.at(what.residual())
-        if (problem.error_may_grow or state.mse <= highest_mse) and state.score < best.score:
+        kept = (problem.error_may_grow or state.mse <= highest_mse) and state.score < best.score
+        if kept:
             best = state.as_outcome(what)
         preview = problem.preview(state.residual.detach()) if problem.preview is not None and clock.due() else None
-        command = yield _progress(problem, state, before + iteration, of or iterations, preview)
+        command = yield _progress(problem, state, before + iteration, of or iterations, preview, kept)
         if command is STOP:
             return replace(best, iterations=before + iteration, stopped=True)
     return replace(best, iterations=before + iterations)
@@ -102,9 +103,9 @@ def _pace(iteration: int, iterations: int) -> float:
     return min(1.0, iteration / _WARM_UP) * 0.5 * (1.0 + math.cos(math.pi * iteration / (iterations + 1)))
 
 
-def _progress(problem: Problem, state: _State, done: int, total: int, preview: Preview | None) -> Progress:
+def _progress(problem: Problem, state: _State, done: int, total: int, preview: Preview | None, best: bool) -> Progress:
     whole_hu, box_hu = problem.errors_hu(state.warped, state.mse)
-    return Progress(problem.stage, done, total, whole_hu, box_hu, preview)
+    return Progress(problem.stage, done, total, whole_hu, box_hu, preview, best=best)
 
 
 @dataclass(frozen=True, slots=True)

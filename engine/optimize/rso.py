@@ -94,7 +94,7 @@ class RegionalSettings:
     guidance: Guidance = field(default_factory=Guidance)
 
 
-class _Crop:
+class Region:
     """Box and collar at the voxels of the fixed image: what is written and measured in the end."""
 
     def __init__(
@@ -204,31 +204,35 @@ def rso(
         proposal = yield from _by_image(fixed, moving, start, settings, device, preview)
     else:
         proposal = yield from _by_crop(fixed, moving, start, settings, device, preview)
-    return _concluded(fixed, start, box, proposal)
+    return concluded(fixed, start, box, proposal)
 
 
 @dataclass(frozen=True, slots=True)
-class _Proposal:
-    """u inside the crop as a function of the share of the correction that is applied."""
+class Proposal:
+    """u inside the crop as a function of the share of the correction that is applied.
 
-    crop: _Crop
+    `error_may_grow`: whether it is kept where the error in the box does not fall, and no promise is made of that.
+    """
+
+    crop: Region
     corrected: Callable[[Share], DisplacementArray]
     iterations: int
     notes: tuple[str, ...] = ()
+    error_may_grow: bool = False
 
 
 def _by_crop(
     fixed: Volume, moving: Volume, start: Registration, settings: RegionalSettings, device: torch.device, preview: bool
-) -> Job[_Proposal]:
+) -> Job[Proposal]:
     shape = fixed.geometry.shape_zyx
     if settings.by == "network":
         row, _ = find_model(settings.model)
         least = [math.ceil(_NETWORK_LEAST * row.spacing_mm / mm) for mm in fixed.geometry.spacing_zyx_mm]
         region = working_crop(settings.box, shape, (least[0], least[1], least[2]))
-        crop = _Crop(fixed, moving, start, settings.box, region, device)
+        crop = Region(fixed, moving, start, settings.box, region, device)
         outcome, working = yield from _crop_by_network(crop, row, settings, preview)
     else:
-        crop = _Crop(fixed, moving, start, settings.box, working_crop(settings.box, shape), device)
+        crop = Region(fixed, moving, start, settings.box, working_crop(settings.box, shape), device)
         outcome, working = yield from _crop_by_field(crop, settings, preview)
     with torch.no_grad():
         residual = limited(crop.residual(outcome.residual, working))
@@ -237,11 +241,11 @@ def _by_crop(
         with torch.no_grad():
             return as_array(crop.voxels.total(as_tensor(share, device) * residual))
 
-    return _Proposal(crop, corrected, outcome.iterations)
+    return Proposal(crop, corrected, outcome.iterations)
 
 
 def _crop_problem(
-    crop: _Crop, working: _Working, settings: RegionalSettings, smoothness: float | None, step: int, preview: bool
+    crop: Region, working: _Working, settings: RegionalSettings, smoothness: float | None, step: int, preview: bool
 ) -> Problem:
     grid = working.grid
     seen = grid.mask(working.start)
@@ -267,7 +271,7 @@ def _crop_problem(
 
 
 def _crop_by_network(
-    crop: _Crop, row: Model, settings: RegionalSettings, preview: bool
+    crop: Region, row: Model, settings: RegionalSettings, preview: bool
 ) -> Job[tuple[Outcome, _Working]]:
     """At the spacing that the network knows."""
     network = case_network(settings.model, crop.registration.weights, crop.device)
@@ -278,7 +282,7 @@ def _crop_by_network(
     return outcome, working
 
 
-def _crop_by_field(crop: _Crop, settings: RegionalSettings, preview: bool) -> Job[tuple[Outcome, _Working]]:
+def _crop_by_field(crop: Region, settings: RegionalSettings, preview: bool) -> Job[tuple[Outcome, _Working]]:
     """Coarse to fine. STOP at a coarse level still ends with a few iterations at the voxels, where results count."""
     smoothness = settings.stiffness * _FIELD_SMOOTHNESS if settings.smoothness is None else settings.smoothness
     voxels = crop.voxels.grid.geometry
@@ -306,9 +310,9 @@ def _crop_by_field(crop: _Crop, settings: RegionalSettings, preview: bool) -> Jo
 
 def _by_image(
     fixed: Volume, moving: Volume, start: Registration, settings: RegionalSettings, device: torch.device, preview: bool
-) -> Job[_Proposal]:
+) -> Job[Proposal]:
     """The paper's variant: weights or control points of the whole image, compared inside the box only."""
-    crop = _Crop(fixed, moving, start, settings.box, working_crop(settings.box, fixed.geometry.shape_zyx), device)
+    crop = Region(fixed, moving, start, settings.box, working_crop(settings.box, fixed.geometry.shape_zyx), device)
     what: Parametrization
     smoothness = settings.smoothness
     if settings.by == "network":
@@ -347,10 +351,10 @@ def _by_image(
         return as_array(crop.start + as_tensor(share, device) * faded)
 
     notes = () if (in_box * seen).any() else ("the box holds no voxel of the working grid; refine the box alone",)
-    return _Proposal(crop, corrected, outcome.iterations, (*notes, _elsewhere(crop, grid, outcome.residual)))
+    return Proposal(crop, corrected, outcome.iterations, (*notes, _elsewhere(crop, grid, outcome.residual)))
 
 
-def _elsewhere(crop: _Crop, grid: PairGrid, residual: Tensor) -> str:
+def _elsewhere(crop: Region, grid: PairGrid, residual: Tensor) -> str:
     """What the paper's variant would have changed beyond box and collar, had it been kept."""
     fixed = crop.fixed.geometry
     outside = 1.0 - grid.holding(collared(crop.box, fixed.shape_zyx), fixed)
@@ -359,7 +363,8 @@ def _elsewhere(crop: _Crop, grid: PairGrid, residual: Tensor) -> str:
     return f"up to {largest_mm:.1f} mm of change elsewhere left out"
 
 
-def _concluded(fixed: Volume, start: Registration, box: Box, proposal: _Proposal) -> Regional:
+def concluded(fixed: Volume, start: Registration, box: Box, proposal: Proposal) -> Regional:
+    """Write a proposal as far as no voxel folds and the seam is smooth, and measure what came of it."""
     crop, iterations = proposal.crop, proposal.iterations
     allowed = collared(box, fixed.geometry.shape_zyx)
     spacing = fixed.geometry.spacing_zyx_mm
@@ -369,10 +374,12 @@ def _concluded(fixed: Volume, start: Registration, box: Box, proposal: _Proposal
     inside = (slice(None), *crop.crop.slices_zyx)
     after = grid.rmse_hu(grid.warped(as_tensor(committed.displacement_vox[inside], crop.device)), crop.seen_in_box)
     displacement, share, notes = committed.displacement_vox, committed.share, list(proposal.notes)
-    if after >= before:
+    if after >= before and not proposal.error_may_grow:
         displacement, after, share = start.displacement_vox, before, 0.0
         notes.append("nothing better found")
     elif share < 1.0:
         notes.append(f"fold guard kept {100 * share:.0f} % of the correction")
-    certificate = certify(start.displacement_vox, displacement, allowed, spacing, share, before, after)
+    certificate = certify(
+        start.displacement_vox, displacement, allowed, spacing, share, before, after, proposal.error_may_grow
+    )
     return Regional(displacement, certificate, before, after, iterations, tuple(notes))

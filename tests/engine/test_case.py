@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -43,12 +45,46 @@ def test_undo_and_redo_move_along_the_history() -> None:
     assert case.gone_to(0).id == case.id
 
 
-def test_a_step_after_undo_drops_what_could_be_redone() -> None:
+def test_a_step_after_undo_is_a_branch_beside_what_could_be_redone() -> None:
+    """0 – align 1 – iso 2, and general 3 from align as well, rso 4 after it."""
     case = _with_step(_with_step(_with_step(_case(), "align"), "iso").undone(), "general")
 
     assert _names(case) == ["align", "general"]
-    assert len(case.states) == 3
     assert not case.can_redo
+    assert _names(case.gone_to(2)) == ["align", "iso"]
+
+    case = _with_step(case, "rso 1")
+    assert case.parents == (0, 0, 1, 1, 3)
+    assert case.way_to(4) == (0, 1, 3, 4)
+    assert case.undone().undone().line() == (0, 1, 3, 4)
+
+
+def test_redo_follows_the_branch_that_was_visited_last() -> None:
+    case = _with_step(_with_step(_with_step(_case(), "align"), "iso").undone(), "general")
+
+    assert case.undone().redone().cursor == 3
+    other = case.gone_to(2)
+    assert not other.can_redo
+    assert other.undone().redone().cursor == 2
+    assert other.undone().undone().line() == (0, 1, 2)
+
+
+def test_there_is_nothing_to_undo_at_the_start_nor_to_redo_at_an_end() -> None:
+    with pytest.raises(InputError, match="Expected a state"):
+        _case().undone()
+    with pytest.raises(InputError, match="Expected a state"):
+        _with_step(_case(), "align").redone()
+
+
+@pytest.mark.parametrize(
+    ("parents", "followed"),
+    [((0, 1, 1), ()), ((0, 2, 1), ()), ((1, 0, 1), ()), ((0, 0), ()), ((0, 0, 1), (2, 1, 2)), ((0, 0, 0), (1, 2, 2))],
+)
+def test_what_is_no_tree_is_refused(parents: tuple[int, ...], followed: tuple[int, ...]) -> None:
+    case = _with_step(_with_step(_case(), "align"), "iso")
+
+    with pytest.raises(InputError, match="follow one before"):
+        replace(case, parents=parents, followed=followed)
 
 
 @pytest.mark.parametrize("index", [-1, 1])

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -30,6 +31,7 @@ def _assert_same(a: Case, b: Case) -> None:
     _assert_same_volume(a.fixed, b.fixed)
     _assert_same_volume(a.moving, b.moving)
     assert (a.id, a.cursor, len(a.states)) == (b.id, b.cursor, len(b.states))
+    assert (a.parents, a.followed) == (b.parents, b.followed)
     for left, right in zip(a.states, b.states, strict=True):
         assert left.displacement_vox.tobytes() == right.displacement_vox.tobytes()
         assert left.rigid.tobytes() == right.rigid.tobytes()
@@ -114,10 +116,39 @@ def test_one_more_step_writes_only_its_state(
     _assert_same(open_case(folder), longer)
 
 
-def test_a_dropped_redo_tail_leaves_the_folder(tmp_path: Path, case: Case, steps: tuple[Step, Step]) -> None:
+def test_branches_come_back_as_they_were(tmp_path: Path, case: Case, steps: tuple[Step, Step]) -> None:
     folder = tmp_path / "case"
     save_case(case, folder)
-    other = _with_step(case.undone(), steps[0], 0.5)
+    branched = _with_step(case.undone(), steps[0], 0.5).gone_to(2).undone()
+
+    save_case(branched, folder)
+
+    assert set(os.listdir(folder)) == ALL_FILES | {"state_002.npy"}
+    opened = open_case(folder)
+    _assert_same(opened, branched)
+    assert (opened.parents, opened.followed) == ((0, 0, 1, 1), (1, 2, 2, 3))
+
+
+def test_a_case_saved_before_there_were_branches_is_one_line(tmp_path: Path, case: Case) -> None:
+    def without_branches(values: dict[str, Any]) -> None:
+        for state in values["states"]:
+            del state["parent"], state["redo"]
+
+    save_case(case.undone(), tmp_path / "case")
+    _edit(tmp_path / "case", without_branches)
+
+    opened = open_case(tmp_path / "case")
+    _assert_same(opened, case.undone())
+    assert opened.line() == (0, 1, 2)
+
+
+def test_arrays_that_no_state_needs_any_more_leave_the_folder(
+    tmp_path: Path, case: Case, steps: tuple[Step, Step]
+) -> None:
+    folder = tmp_path / "case"
+    save_case(case, folder)
+    shorter = Case(case.fixed, case.moving, case.states[:2], 1, case.id)
+    other = _with_step(shorter, steps[0], 0.5)
 
     save_case(other, folder)
 
@@ -210,7 +241,7 @@ def test_a_later_format_is_refused(tmp_path: Path, case: Case) -> None:
         open_case(tmp_path / "case")
 
 
-def _edit(folder: Path, change: Callable[[dict[str, object]], object]) -> None:
+def _edit(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
     values = json.loads((folder / "case.json").read_text())
     change(values)
     (folder / "case.json").write_text(json.dumps(values))
@@ -225,6 +256,9 @@ DAMAGE: list[Callable[[Path], object]] = [
     lambda folder: os.truncate(folder / "fixed.mha", 5000),
     lambda folder: _edit(folder, lambda values: values.pop("cursor")),
     lambda folder: _edit(folder, lambda values: values.update(cursor=9)),
+    lambda folder: _edit(folder, lambda values: values["states"][1].update(parent=2)),
+    lambda folder: _edit(folder, lambda values: values["states"][0].update(redo=2)),
+    lambda folder: _edit(folder, lambda values: values["states"][1].pop("parent")),
     lambda folder: _edit(folder, lambda values: values.update(states=[])),
     lambda folder: _edit(folder, lambda values: values.update(states=[{"rigid": 1}])),
     lambda folder: _edit(folder, lambda values: values.update(fixed={"name": ""})),

@@ -83,6 +83,7 @@ def test_the_start_is_kept_where_nothing_is_better() -> None:
 
     assert not outcome.residual.any()
     assert (outcome.iterations, len(reports)) == (5, 5)
+    assert not any(progress.best for progress in reports)
     assert not outcome.stopped
 
 
@@ -102,6 +103,15 @@ def test_the_best_state_does_not_depend_on_what_comes_after_it() -> None:
         control.parameters()[0].copy_(outcome.parameters[0])
 
     assert torch.equal(control.residual(), outcome.residual)
+
+
+def test_reports_say_which_state_is_the_best_so_far() -> None:
+    """The last report that says so is of the state that is returned; fewer iterations than until the next mask."""
+    outcome, reports = _run(_problem(), 9)
+    errors_hu = [progress.rmse_hu for progress in reports if progress.best]
+
+    assert len(errors_hu) > 1
+    assert errors_hu[-1] == pytest.approx(2000 * outcome.mse**0.5)
 
 
 def test_stop_returns_the_best_so_far() -> None:
