@@ -58,6 +58,19 @@ def _has_region(store: Store) -> bool:
     return _has_case(store) and store.selected_box is not None and store.selected_box.use == "optimise"
 
 
+def _can_plan(store: Store) -> bool:
+    """Whether a step can begin, or wait for the one that runs."""
+    return store.case is not None and (not store.running or store.run.leads_on)
+
+
+def _can_plan_region(store: Store) -> bool:
+    return _can_plan(store) and store.selected_box is not None and store.selected_box.use == "optimise"
+
+
+def _has_other_state(store: Store) -> bool:
+    return _has_case(store) and store.marked_state not in (None, store.case.cursor)
+
+
 def _has_pair(store: Store) -> bool:
     return _has_case(store) and store.selected_pair is not None
 
@@ -180,6 +193,11 @@ def _edit_rows() -> list[Row]:
             lambda w: w.commands.undo(), lambda s: _has_case(s) and s.case.can_undo),
         Row("redo", "Edit", "Redo step", "Ctrl+Shift+Z", "Take the undone step again",
             lambda w: w.commands.redo(), lambda s: _has_case(s) and s.case.can_redo),
+        Row("compare_state", "Edit", "Compare with state", "Ctrl+Shift+C",
+            "Hold the current state against the one marked in the history",
+            lambda w: w.store.change_view(other_state=w.store.marked_state), _has_other_state),
+        Row("stop_comparing", "Edit", "Stop comparing", "Ctrl+Shift+X", "Show the current state alone",
+            lambda w: w.store.change_view(other_state=None), lambda s: s.view.other_state is not None),
         Row("draw_box", "Edit", "Draw region", "B", "Drag a box over a place that is still wrong, in any pane",
             _toggle_drawing, lambda s: _has_pictures(s) and not s.running, lambda s: s.view.drawing_box),
         *(_use_row(use, key) for use, key in zip(USES, "OKN", strict=True)),
@@ -205,17 +223,26 @@ def _use_row(use: Use, key: str) -> Row:
 def _run_rows() -> list[Row]:
     return [
         Row("align", "Run", "Align", "Ctrl+1",
-            "Find the rigid motion between the two images", lambda w: w.commands.align(), _has_case),
+            "Find the rigid motion between the two images", lambda w: w.commands.align(), _can_plan),
         Row("general", "Run", "General model", "Ctrl+2",
-            "One pass of the pretrained network", lambda w: w.commands.general(), _has_case),
+            "One pass of the pretrained network", lambda w: w.commands.general(), _can_plan),
         Row("model_card", "Run", "About this model …", "Ctrl+I",
             "What the chosen model is for, what it was trained on and how good it was",
             lambda w: w.show_model_card()),
         Row("iso", "Run", "Optimise image (ISO)", "Ctrl+3",
-            "Refine the whole image for this patient", lambda w: w.commands.iso(), _has_case),
+            "Refine the whole image for this patient", lambda w: w.commands.iso(), _can_plan),
+        Row("up_to_iso", "Run", "Run up to ISO", "Ctrl+Shift+3",
+            "Run what is missing of align, general and ISO, one after the other",
+            lambda w: w.commands.run_up_to_iso(), _has_case),
         Row("rso", "Run", "Optimise region (RSO)", "Ctrl+4",
             "Refine the selected box alone; nothing beyond its margin changes",
-            lambda w: w.commands.rso(), _has_region),
+            lambda w: w.commands.rso(), _can_plan_region),
+        Row("rso_all", "Run", "Optimise all regions", "Ctrl+Shift+4",
+            "Refine every box that is meant to be optimised, one after the other",
+            lambda w: w.commands.rso_all(), lambda s: _can_plan(s) and bool(s.boxes_of("optimise"))),
+        Row("take_back", "Run", "Take region back to state", "Ctrl+Shift+T",
+            "Give the selected box the field of the state marked in the history; nothing beyond its margin changes",
+            lambda w: w.commands.take_back(w.store.marked_state), lambda s: _has_other_state(s) and _has_region(s)),
         Row("compare_image", "Run", "Compare fits of the image", "Ctrl+Shift+I",
             "Optimise the image closer, balanced and smoother, look at the three, and take one or none",
             lambda w: w.commands.compare_image_fits(), _has_case),
@@ -227,6 +254,12 @@ def _run_rows() -> list[Row]:
             _propose, _has_case),
         Row("stop", "Run", "Stop, keep the best", "Ctrl+.",
             "End the step now with the best result so far", lambda w: w.commands.stop(), _stoppable),
+        Row("go_on", "Run", "Go on with waiting steps", "Ctrl+Shift+.",
+            "Begin the steps that still wait",
+            lambda w: w.commands.go_on(), lambda s: _has_case(s) and bool(s.planned)),
+        Row("drop_planned", "Run", "Drop waiting steps", "Ctrl+Shift+Backspace",
+            "Forget the steps that wait; the running one goes on",
+            lambda w: w.commands.drop_planned(), lambda s: bool(s.planned)),
         Row("cancel", "Run", "Cancel, keep nothing", "Ctrl+Backspace",
             "End the step and leave the case as it was", lambda w: w.commands.cancel(), _cancellable),
     ]  # fmt: skip

@@ -12,6 +12,7 @@ import engine
 from app.autosave import Autosave
 from app.display import Display
 from app.fits import Candidate, Comparison
+from app.plan import Planned, missing_steps, outcome_text
 from app.store import Run, RunSettings, Store
 from app.viewer.boxes import USES, NamedBox, Use
 from app.worker import Task, Worker, job_of
@@ -32,6 +33,8 @@ _GUIDE_DELAY_MS = 200
 
 _OF_MASK = {"rigid": "each piece keeps its shape", "excluded": "nothing corresponds there"}
 
+_WAIT = "Wait for the running step, or stop it first."
+
 RESULTS = "results"
 """The export that writes everything into a folder."""
 
@@ -47,6 +50,7 @@ class Commands(QObject):
     models_known = Signal(dict)
     unlike_training = Signal(tuple)
     compared = Signal(object)
+    step_finished = Signal(str)
 
     def __init__(self, store: Store, worker: Worker, parent: QObject | None = None) -> None:
         super().__init__(parent)
@@ -148,27 +152,57 @@ class Commands(QObject):
         self._begin("Exporting", job_of(write), exported)
 
     def align(self) -> None:
-        settings = self.store.settings
-        method = settings.align_file if settings.align == "file" else settings.align
-        if not method:
-            self.failed.emit(
-                InputError("Expected a transform file for the alignment; choose one in the section Align.")
-            )
-            return
-        self._step("Align", lambda: engine.AlignSettings(method=method))
+        self._run_steps("align")
 
     def general(self) -> None:
-        model = self.store.settings.model
-        self._step("General", lambda: engine.GeneralSettings(model=model))
+        self._run_steps("general")
 
     def iso(self) -> None:
-        settings = self.store.settings
-        self._step("Image (ISO)", lambda: _iso_settings(settings, settings.iso_fit))
+        self._run_steps("iso")
+
+    def run_up_to_iso(self) -> None:
+        """Run what the current state lacks of align, general and ISO, one after the other."""
+        case = self._paired_case()
+        if case is None:
+            return
+        missing = missing_steps(case.current)
+        if missing:
+            self._run_steps(*missing)
+        else:
+            self.told.emit("Nothing is missing: the whole image was optimised.")
 
     def rso(self) -> None:
-        settings, named = self.store.settings, self._region()
-        if named is not None:
-            self._step(f"Region (RSO), {named.name}", lambda: _rso_settings(settings, named.box, settings.rso_fit))
+        named = self._region()
+        if named is not None and self._paired_case() is not None:
+            self._plan(self._of_region(named))
+
+    def rso_all(self) -> None:
+        """Optimise every region that is meant for it, one after the other."""
+        regions = [named for named in self.store.boxes if named.use == "optimise"]
+        if not regions:
+            self.told.emit("No region to optimise: press B and drag a box over a place that is still wrong.")
+        elif self._paired_case() is not None:
+            self._plan(*map(self._of_region, regions))
+
+    def take_back(self, number: int) -> None:
+        """Give the selected region the displacement of an earlier state, as a step of its own."""
+        named = self._region()
+        if named is not None and self._paired_case() is not None:
+            title = f"{named.name} as in state {number}"
+            self._plan(Planned(title, lambda: engine.RevertSettings(box=named.box, to=number), named.box))
+
+    def go_on(self) -> None:
+        """Begin the first of the steps that wait."""
+        store = self.store
+        if store.planned and store.case is not None and not store.running:
+            step, *others = store.planned
+            store.set_planned(tuple(others))
+            self._begin_step(step)
+
+    def drop_planned(self, number: int | None = None) -> None:
+        """Forget one of the steps that wait, or all of them."""
+        planned = self.store.planned
+        self.store.set_planned(() if number is None else planned[:number] + planned[number + 1 :])
 
     def use_box(self, use: Use) -> None:
         """Say what the selected box is for."""
@@ -300,21 +334,55 @@ class Commands(QObject):
             return None
         return named
 
-    def _step(self, title: str, settings: Callable[[], Any]) -> None:
-        case = self._paired_case()
-        if case is None:
-            return
-        named = self.store.selected_box
+    def _of_region(self, named: NamedBox) -> Planned:
+        settings = self.store.settings
+        return Planned(f"{named.name} (RSO)", lambda: _rso_settings(settings, named.box, settings.rso_fit), named.box)
+
+    def _run_steps(self, *names: str) -> None:
+        steps = [] if self._paired_case() is None else [self._step(name) for name in names]
+        if None not in steps:
+            self._plan(*steps)
+
+    def _step(self, name: str) -> Planned | None:
+        """A step of the whole image as the left column sets it, or none and a word on what is missing."""
+        settings, named = self.store.settings, self.store.selected_box
         watched = named.box if named is not None and named.use == "optimise" else None
+        if name == "general":
+            return Planned("General", lambda: engine.GeneralSettings(model=settings.model), watched)
+        if name == "iso":
+            return Planned("Image (ISO)", lambda: _iso_settings(settings, settings.iso_fit), watched)
+        method = settings.align_file if settings.align == "file" else settings.align
+        if not method:
+            self.failed.emit(
+                InputError("Expected a transform file for the alignment; choose one in the section Align.")
+            )
+            return None
+        return Planned("Align", lambda: engine.AlignSettings(method=method), watched)
+
+    def _plan(self, *steps: Planned) -> None:
+        """Begin the first step now, or let all of them wait behind the one that runs and those that wait for it."""
+        store = self.store
+        if not store.running:
+            store.set_planned((*steps, *store.planned))
+            self.go_on()
+        elif store.run.leads_on:
+            store.set_planned((*store.planned, *steps))
+        else:
+            self.told.emit(_WAIT)
+
+    def _begin_step(self, step: Planned) -> None:
+        self.guide()
+        case = self.store.case
 
         def start() -> Job[Registration]:
-            return engine.run_step(case, settings(), engine.Runtime(), preview=True, watched=watched)
+            return engine.run_step(case, step.settings(), engine.Runtime(), preview=True, watched=step.watched)
 
         def keep(registration: Registration) -> None:
             self.store.set_case(case.after(registration))
             self.autosave.write()
+            self.step_finished.emit(outcome_text(step.title, self.store.case))
 
-        self._begin(title, start, keep, is_step=True)
+        self._begin(step.title, start, keep, is_step=True, leads_on=True)
 
     def _take_proposals(self, found: ErrorMap) -> None:
         self.store.propose_boxes(
@@ -351,12 +419,13 @@ class Commands(QObject):
         start: Callable[[], Job[Any]],
         keep: Callable[[Any], object],
         is_step: bool = False,
+        leads_on: bool = False,
         after_failure: Callable[[], object] = lambda: None,
     ) -> None:
         if self.store.running:
-            self.told.emit("Wait for the running step, or stop it first.")
+            self.told.emit(_WAIT)
             return
-        self.store.set_run(Run(title, is_step))
+        self.store.set_run(Run(title, is_step, leads_on))
         task = self._task = self.worker.submit(start)
         task.progressed.connect(self._take_reports)
         task.succeeded.connect(lambda result: self._finish("done", lambda: keep(result)))
@@ -372,10 +441,13 @@ class Commands(QObject):
         self.store.run_changed.emit()
 
     def _finish(self, state: str, then: Callable[[], object]) -> None:
-        self._task = None
-        self.store.run.state = state
+        """The end of the work. Steps that wait go on after a success, and wait on after a failure or a cancel."""
+        self._task, run = None, self.store.run
+        run.state = state
         self.store.run_changed.emit()
         then()
+        if state == "done" and run.leads_on:
+            self.go_on()
 
     def _report(self, error: BaseException) -> None:
         self.display.end_preview()

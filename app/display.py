@@ -1,4 +1,7 @@
-"""Keeps the pictures in step with the case: warps in the worker, remembers the last few, shows live previews."""
+"""Keeps the pictures in step with the case: warps in the worker, remembers the last few, shows live previews.
+
+Beside the current state it holds at most two more: the one that is compared with, and the one before any refinement.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ from app.store import Store
 from app.viewer.slicing import Pictures
 from app.worker import Task, Worker, job_of
 from engine.case import Case
+from engine.pictures import Picture
 from engine.preprocess import body_of
 from engine.progress import Preview
 from engine.registration import Registration
@@ -37,7 +41,12 @@ class Display(QObject):
         self._shown: Registration | None = None
         self._live: HuArray | None = None
         self._version = 0
+        self._held: dict[str, tuple[Registration, HuArray]] = {}
+        self._asked: dict[str, tuple[Registration, Task]] = {}
+        self._compared: int | None = None
         store.case_changed.connect(self.update_pictures)
+        store.boxes_changed.connect(self.update_held)
+        store.view_changed.connect(self._follow_comparison)
 
     def update_pictures(self) -> None:
         """Show what is known of the current state and ask the worker for the rest."""
@@ -71,6 +80,16 @@ class Display(QObject):
             if before is not None:
                 shown = replace(shown, moving_hu=before.moving_hu, warped_hu=before.warped_hu, stale=True)
         self._set(shown)
+        self.update_held()
+
+    def update_held(self) -> None:
+        """Have at hand the state that is compared with, and for the errors in boxes the one before any refinement."""
+        store = self._store
+        case, compared = store.case, store.view.other_state
+        if case is None or store.pictures is None:
+            return
+        self._hold("other", None if compared is None else case.states[compared])
+        self._hold("unrefined", case.unrefined() if store.boxes else None)
 
     def preview(self, preview: Preview) -> None:
         """Lay a live preview over the warped image."""
@@ -91,7 +110,8 @@ class Display(QObject):
         self.update_pictures()
 
     def remember(self, registration: Registration, warped_hu: HuArray) -> None:
-        """Keep a warped image that somebody else computed."""
+        """Keep a warped image, and have a thumbnail made of it."""
+        self._ask_thumbnail(registration, warped_hu)
         self._warped[id(registration)] = (registration, warped_hu)
         while len(self._warped) > _REMEMBERED:
             self._warped.popitem(last=False)
@@ -109,10 +129,76 @@ class Display(QObject):
     def _forget_all(self) -> None:
         self._shown, self._live, self._aligned = None, None, None
         self._warped.clear()
+        self._held.clear()
+        for _, task in self._asked.values():
+            task.cancel()
+        self._asked.clear()
 
     def _set(self, pictures: Pictures | None) -> None:
         self._version += 1
-        self._store.set_pictures(None if pictures is None else replace(pictures, version=self._version))
+        self._store.set_pictures(
+            None if pictures is None else replace(pictures, version=self._version, **self._held_pictures())
+        )
+
+    def _held_pictures(self) -> dict[str, object]:
+        """What is held, as fields of `Pictures`."""
+        other, unrefined = self._held.get("other"), self._held.get("unrefined")
+        return {
+            "other_warped_hu": None if other is None else other[1],
+            "other_displacement_vox": None if other is None else other[0].displacement_vox,
+            "unrefined_warped_hu": None if unrefined is None else unrefined[1],
+        }
+
+    def _follow_comparison(self) -> None:
+        if self._store.view.other_state != self._compared:
+            self._compared = self._store.view.other_state
+            self.update_held()
+
+    def _hold(self, role: str, registration: Registration | None) -> None:
+        """Hold the warped image of a state in a role, made in the worker where it is not known; none lets go."""
+        known, (asked, task) = self._held.get(role), self._asked.get(role, (None, None))
+        if task is not None and asked is not registration:
+            task.cancel()
+            del self._asked[role]
+        if registration is None:
+            self._keep_held(role, None)
+        elif (warped := self._known_warped(registration)) is not None:
+            self._keep_held(role, (registration, warped))
+        elif asked is not registration and (known is None or known[0] is not registration):
+            task = self._worker.submit(job_of(engine.warped_hu, self._store.case, registration))
+            self._asked[role] = registration, task
+            task.succeeded.connect(lambda image: self._take_held(role, task, registration, image))
+            task.failed.connect(self.failed)
+
+    def _take_held(self, role: str, task: Task, registration: Registration, warped_hu: HuArray) -> None:
+        if self._asked.get(role, (None, None))[1] is task:
+            del self._asked[role]
+            self._ask_thumbnail(registration, warped_hu)
+            self._keep_held(role, (registration, warped_hu))
+
+    def _keep_held(self, role: str, held: tuple[Registration, HuArray] | None) -> None:
+        known = self._held.get(role)
+        if (known and known[0]) is (held and held[0]):
+            return
+        if held is None:
+            del self._held[role]
+        else:
+            self._held[role] = held
+        if self._store.pictures is not None:
+            self._set(self._store.pictures)
+
+    def _ask_thumbnail(self, registration: Registration, warped_hu: HuArray) -> None:
+        case = self._store.case
+        if case is not None:
+            task = self._worker.submit(job_of(engine.state_thumbnail, case, registration, warped_hu))
+            task.succeeded.connect(lambda picture: self._take_thumbnail(registration, picture))
+            task.failed.connect(self.failed)
+
+    def _take_thumbnail(self, registration: Registration, picture: Picture) -> None:
+        states = () if self._store.case is None else self._store.case.states
+        for number, state in enumerate(states):
+            if state is registration:
+                self._store.set_thumbnail(number, picture)
 
     def _request(self, case: Case, moving: HuArray | None, warped: HuArray | None) -> None:
         if self._task is not None:
@@ -143,6 +229,7 @@ class Display(QObject):
         self.remember(registration, warped)
         if registration is self._shown and self._store.pictures is not None:
             self._set(replace(self._store.pictures, moving_hu=moving, warped_hu=warped, stale=False))
+        self.update_held()
 
     def _forget(self, task: Task) -> None:
         if self._task is task:

@@ -26,13 +26,14 @@ from app.folding import Folding
 from app.menus import Actions
 from app.pair_check import PairCheck
 from app.panels.history import HistoryPanel
-from app.panels.parts import MessageBar
+from app.panels.parts import MessageBar, action_button
 from app.panels.points import PointsPanel
 from app.panels.quality import QualityPanel
 from app.panels.readout import Readout
 from app.panels.recent import RecentMenu
 from app.panels.regions import RegionsPanel
 from app.panels.run import RunPanel
+from app.panels.toast import Toast
 from app.panels.toolbar import ViewBar
 from app.panels.workflow import WorkflowPanel
 from app.problems import Problems
@@ -65,13 +66,13 @@ class MainWindow(QMainWindow):
         self.commands = Commands(self.store, self.worker, self)
         self.folding = Folding(self.store, self.worker, self)
         self.pair_check = PairCheck(self.store, self.worker, self)
-        self.problems = Problems(self)
         self.grid = Grid(self.store)
         self.actions_table = Actions(self)
         self.dialog: QWidget | None = None
         self._closing = False
         self._odd = ""
         self._build()
+        self.problems = Problems(self, self.message.warn)
         self._connect()
 
     def ask_images(self) -> None:
@@ -191,6 +192,7 @@ class MainWindow(QMainWindow):
         self.commands.guide()
         if self.worker.busy:
             self._closing = True
+            self.commands.drop_planned()
             self.worker.cancel_all()
             self.setEnabled(False)
             self.message.say("Closing as soon as the running step lets go …")
@@ -208,6 +210,7 @@ class MainWindow(QMainWindow):
         self.workflow, self.run_panel = WorkflowPanel(store, actions), RunPanel(store, actions)
         self.regions, self.points = RegionsPanel(store, actions), PointsPanel(store, actions)
         self.history, self.quality = HistoryPanel(store, actions), QualityPanel(store)
+        self.toast = Toast(self.grid, store, action_button(actions["undo"], "Undo"))
         self.tabs = QTabWidget(documentMode=True)
         self.tabs.tabBar().setDrawBase(False)
         self.tabs.setAccessibleName("Regions and points")
@@ -233,6 +236,8 @@ class MainWindow(QMainWindow):
     def _connect(self) -> None:
         self.commands.failed.connect(self.problems.show)
         self.commands.told.connect(self.message.say)
+        self.commands.step_finished.connect(self.toast.say)
+        self.run_panel.dropped.connect(self.commands.drop_planned)
         self.commands.compared.connect(self._show_comparison)
         self.commands.image_needs_role.connect(self._ask_role)
         self.history.chosen.connect(self.commands.go_to)

@@ -39,6 +39,7 @@ class Actions:
             store.pairs_changed,
             store.run_changed,
             store.folded_changed,
+            store.history_changed,
         ):
             signal.connect(self.update)
         self.update()

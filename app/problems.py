@@ -1,14 +1,19 @@
-"""The only place where an error becomes a dialog."""
+"""The only place where an error becomes words."""
 
 from __future__ import annotations
 
 import logging
+import traceback
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 
 from PySide6.QtCore import QObject, Qt, Signal
 from PySide6.QtWidgets import QMessageBox, QWidget
 
-from engine.errors import DeviceError, RegardError
+from engine.errors import RegardError
 
+_FRAMES = 12
 _LOG = logging.getLogger("regard.window")
 _MEMORY_WORDS = ("out of memory", "can't allocate memory", "cannot allocate memory", "not enough memory")
 
@@ -26,43 +31,50 @@ def message_of(error: BaseException) -> str:
     return f"Something went wrong that should not have ({type(error).__name__}). The case is as it was before."
 
 
-def title_of(error: BaseException) -> str:
-    if isinstance(error, DeviceError):
-        return "The device cannot do this"
-    return "This did not work"
+def details_of(error: BaseException) -> str:
+    """Where an unexpected error came from, for a report: places in the program, nothing of what it worked on."""
+    frames = traceback.extract_tb(error.__traceback__)
+    places = [f"{Path(frame.filename).name}, line {frame.lineno}, {frame.name}" for frame in frames[-_FRAMES:]]
+    return "\n".join([type(error).__name__, *reversed(places)])
 
 
 class Problems(QObject):
-    """Shows errors without stopping the window."""
+    """Says errors where the window says everything else, without stopping it."""
 
     shown = Signal(str)
 
-    def __init__(self, window: QWidget) -> None:
+    def __init__(self, window: QWidget, say: Callable[[str, dict[str, Callable[[], object]]], object]) -> None:
+        """`say`: shows a sentence with buttons."""
         super().__init__(window)
-        self._window = window
+        self._window, self._say = window, say
         self.dialog: QMessageBox | None = None
 
     def show(self, error: BaseException) -> None:
-        """Open a dialog that the user may leave open; a later error takes its place."""
+        """One sentence; for what should not have happened also a button for its details."""
+        message = message_of(error)
+        answers: dict[str, Callable[[], object]] = {}
         if not isinstance(error, RegardError):
             _LOG.error("%s in the window", type(error).__name__, exc_info=error)
+            answers["Details"] = partial(self._show_details, details_of(error))
+        self._say(message, answers)
+        self.shown.emit(message)
+
+    def close(self) -> None:
+        """Close the details if they are open."""
+        if self.dialog is not None:
+            dialog, self.dialog = self.dialog, None
+            dialog.destroyed.disconnect(self._forget)
+            dialog.close()
+
+    def _show_details(self, details: str) -> None:
         self.close()
-        message = message_of(error)
-        dialog = QMessageBox(
-            QMessageBox.Icon.Warning, title_of(error), message, QMessageBox.StandardButton.Ok, self._window
-        )
+        dialog = QMessageBox(QMessageBox.Icon.Warning, "Details", details, QMessageBox.StandardButton.Ok, self._window)
+        dialog.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         dialog.setWindowModality(Qt.WindowModality.NonModal)
         dialog.destroyed.connect(self._forget)
         self.dialog = dialog
         dialog.show()
-        self.shown.emit(message)
-
-    def close(self) -> None:
-        if self.dialog is not None:
-            dialog, self.dialog = self.dialog, None
-            dialog.destroyed.disconnect(self._forget)
-            dialog.close()
 
     def _forget(self) -> None:
         self.dialog = None

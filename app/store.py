@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QObject, Signal
 
+from app.plan import Planned
 from app.viewer.boxes import NamedBox, Use, free_name, middle_of, renamed
 from app.viewer.marks import Pairs, Triple
 from app.viewer.slicing import Pictures
@@ -17,6 +18,7 @@ from app.viewer.view_state import DIFFERENCE_WINDOW, WINDOWS, ViewState, windows
 from engine.case import Case
 from engine.geometry import transform_points
 from engine.guidance import Guidance
+from engine.pictures import Picture
 from engine.preprocess import BONE_HU, with_boxes
 from engine.progress import Progress
 from engine.roi import Box
@@ -45,10 +47,15 @@ class RunSettings:
 
 @dataclass(slots=True)
 class Run:
-    """Foreground work, running or just ended. `error_hu` and `box_error_hu` are the curves, one value a report."""
+    """Foreground work, running or just ended. `error_hu` and `box_error_hu` are the curves, one value a report.
+
+    `leads_on`: its result is the next state of the case, so that steps may wait for it. `best`: the iteration whose
+    state would be kept now.
+    """
 
     title: str
     is_step: bool = False
+    leads_on: bool = False
     stage: str = ""
     done: int = 0
     total: int = 0
@@ -58,6 +65,7 @@ class Run:
     error_hu: list[float] = field(default_factory=list)
     box_iterations: list[int] = field(default_factory=list)
     box_error_hu: list[float] = field(default_factory=list)
+    best: int | None = None
     _first: tuple[float, int] | None = None
 
     @property
@@ -73,6 +81,8 @@ class Run:
         self.done, self.total, self.note = progress.done, progress.total, progress.note
         if self.iterations and progress.done < self.iterations[-1]:
             self._begin_again()
+        if progress.best:
+            self.best = progress.done
         if progress.rmse_hu is not None:
             self.iterations.append(progress.done)
             self.error_hu.append(progress.rmse_hu)
@@ -82,8 +92,17 @@ class Run:
 
     def _begin_again(self) -> None:
         """The work started over, on another device."""
+        self.best = None
         for curve in (self.iterations, self.error_hu, self.box_iterations, self.box_error_hu):
             curve.clear()
+
+    def best_point(self) -> tuple[int, float] | None:
+        """The best state on the curve that counts, that of the box if there is one: iteration and error in HU."""
+        in_box = bool(self.box_error_hu)
+        iterations = self.box_iterations if in_box else self.iterations
+        if self.best not in iterations:
+            return None
+        return self.best, (self.box_error_hu if in_box else self.error_hu)[iterations.index(self.best)]
 
     def seconds_left(self) -> float | None:
         """As long as the iterations so far suggest; `None` before the second."""
@@ -105,6 +124,7 @@ class Store(QObject):
     settings_changed = Signal()
     run_changed = Signal()
     folded_changed = Signal()
+    history_changed = Signal()
     device_changed = Signal()
 
     def __init__(self, parent: QObject | None = None) -> None:
@@ -126,6 +146,9 @@ class Store(QObject):
         self.settings = RunSettings()
         self.run: Run | None = None
         self.folded: tuple[FoldedPlace, ...] = ()
+        self.planned: tuple[Planned, ...] = ()
+        self.marked_state: int | None = None
+        self.thumbnails: dict[int, Picture] = {}
         self.device = "detected in a moment"
 
     @property
@@ -152,7 +175,7 @@ class Store(QObject):
         self.fixed, self.moving = case.fixed, case.moving
         self._begin(case)
         self.folder, self.saved_case = folder, case if folder else None
-        drawn = dict.fromkeys(step.box for step in case.states[-1].steps if step.box is not None)
+        drawn = dict.fromkeys(step.box for state in case.states for step in state.steps if step.box is not None)
         self.set_boxes(tuple(NamedBox(f"Region {i + 1}", box) for i, box in enumerate(drawn)), 0 if drawn else None)
 
     def set_case(self, case: Case) -> None:
@@ -300,11 +323,27 @@ class Store(QObject):
         self.run = run
         self.run_changed.emit()
 
+    def set_planned(self, planned: tuple[Planned, ...]) -> None:
+        """The steps that wait, the next one first."""
+        self.planned = planned
+        self.run_changed.emit()
+
+    def mark_state(self, number: int | None) -> None:
+        """The state of the history that commands are about, beside the current one."""
+        if number != self.marked_state:
+            self.marked_state = number
+            self.history_changed.emit()
+
+    def set_thumbnail(self, number: int, picture: Picture) -> None:
+        self.thumbnails[number] = picture
+        self.history_changed.emit()
+
     def set_device(self, device: str) -> None:
         self.device = device
         self.device_changed.emit()
 
     def _begin(self, case: Case | None) -> None:
+        self.change_view(other_state=None)
         self.case, self.saved_case, self.folder, self.exported_case = case, None, None, None
         known = {} if case is None else {"rigid": case.guidance.rigid, "excluded": case.guidance.excluded}
         self.masks = {use: mask for use, mask in known.items() if mask is not None}
@@ -312,5 +351,6 @@ class Store(QObject):
         self._guided = self._guides()
         self.select_pair(None)
         self.change_view(drawing_box=False, marking=False, started_mm=None)
+        self.planned, self.marked_state, self.thumbnails = (), None, {}
         self.set_run(None)
         self.case_changed.emit()

@@ -96,6 +96,8 @@ def _style(theme: Theme) -> str:
     QFrame[role="section"] {{ background: {theme.raised}; border: 1px solid {theme.line}; border-radius: 5px; }}
     QFrame[role="section"][status="next"] {{ border: 1px solid {theme.accent}; }}
     QFrame[role="message"] {{ background: {theme.raised}; border: 1px solid {theme.accent}; border-radius: 4px; }}
+    QFrame[role="problem"] {{ background: {theme.raised}; border: 1px solid {theme.bad}; border-left-width: 4px;
+        border-radius: 4px; }}
     QPushButton[role="next"] {{ background: {theme.accent}; color: {theme.on_accent}; font-weight: 600;
         border: none; border-radius: 4px; padding: 5px 10px; }}
     QPushButton[role="next"]:disabled {{ background: {theme.line}; color: {theme.dim}; }}

@@ -12,6 +12,8 @@ from engine.guidance import Guidance
 from engine.registration import Registration
 from engine.volume import Volume
 
+_FIRST_STEPS = ("align", "general")
+
 
 def _new_id() -> str:
     return uuid4().hex
@@ -79,6 +81,11 @@ class Case:
         while self.followed[end] != end:
             end = self.followed[end]
         return self.way_to(end)
+
+    def unrefined(self) -> Registration:
+        """The last state on the way to the current one that nothing but alignment and a model has touched."""
+        way = (self.states[number] for number in reversed(self.way_to(self.cursor)))
+        return next(s for s in way if all(step.name.split()[0] in _FIRST_STEPS for step in s.steps))
 
     def pair_distances_mm(self, registration: Registration | None = None) -> list[float]:
         """|T(p) − q| of each pair of points of the guidance, at the current state if none is given."""

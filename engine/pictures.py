@@ -70,8 +70,9 @@ def state_thumbnail(case: Case, registration: Registration, warped_hu: HuArray) 
     z, y, x = case.fixed.geometry.shape_zyx
     box = Box.whole((z, y, x)) if step is None or step.box is None else step.box
     index = ((box.z0 + box.z1) // 2, *box.grown(_THUMBNAIL_MARGIN, (z, y, x)).slices_zyx[1:])
-    fixed, warped, valid = (array[index] for array in (case.fixed.hu, warped_hu, case.fixed.valid))
-    difference = np.where(valid & (warped > PADDING_HU), fixed - warped, np.float32(0))
+    warped = warped_hu[index]
+    seen = case.fixed.valid[index] & (warped > PADDING_HU)
+    difference = np.where(seen, case.fixed.hu[index] - warped, np.float32(0))
     down, across = case.fixed.geometry.spacing_zyx_mm[1:]
     fine_mm = max(difference.shape[0] * down, difference.shape[1] * across) / THUMBNAIL
     return _resized(_signed(difference, DIFFERENCE_WINDOW_HU), (down, across), fine_mm)

@@ -1,63 +1,169 @@
-"""The states of the case: undo, redo, or go to any of them."""
+"""The states of the case with their figures: undo, redo, go to any of them, compare with one, take a region back."""
 
 from __future__ import annotations
 
-from PySide6.QtCore import Qt, Signal
-from PySide6.QtGui import QBrush, QColor
-from PySide6.QtWidgets import QListWidget, QListWidgetItem
+from PySide6.QtCore import QPoint, QRectF, QSize, Qt, Signal
+from PySide6.QtGui import QBrush, QColor, QIcon, QImage, QPainter, QPixmap
+from PySide6.QtWidgets import QListWidget, QListWidgetItem, QMenu
 
 from app import theme
 from app.menus import Actions
 from app.panels.parts import Panel, action_button, row
+from app.plan import error_text
 from app.store import Store
-from engine.registration import Registration
+from engine.case import Case
+from engine.pictures import THUMBNAIL, Picture
+from engine.registration import Registration, Step
+
+_INDENT = 10
+"""Pixels by which a state on another branch is set in."""
+
+_COMMANDS = ("compare_state", "stop_comparing", "take_back")
 
 
 class HistoryPanel(Panel):
-    """One line a state; a click goes there. `chosen` carries the number of the state."""
+    """Three lines a state; a click or Return goes there. `chosen` carries the number of the state."""
 
     chosen = Signal(int)
 
     def __init__(self, store: Store, actions: Actions) -> None:
         super().__init__("History")
         self._store = store
-        self.list = QListWidget(toolTip="Click a state to go back or forth to it")
+        self._filling = False
+        self.list = QListWidget(toolTip="Click a state to go back or forth to it, right-click for more")
         self.list.setAccessibleName("History of the registration")
         self.list.setTextElideMode(Qt.TextElideMode.ElideRight)
-        self.list.itemClicked.connect(lambda item: self.chosen.emit(self.list.row(item)))
+        self.list.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.list.setIconSize(QSize(THUMBNAIL + _INDENT, THUMBNAIL))
+        self.list.itemClicked.connect(self._choose)
+        self.list.itemActivated.connect(self._choose)
+        self.list.currentRowChanged.connect(self._mark)
+        self.menu = QMenu(self.list)
+        self.menu.addActions([actions[name] for name in _COMMANDS])
+        self.menu.setToolTipsVisible(True)
+        self.list.setContextMenuPolicy(Qt.ContextMenuPolicy.CustomContextMenu)
+        self.list.customContextMenuRequested.connect(self._show_menu)
         self.body.addWidget(self.list, 1)
-        self.body.addLayout(row(action_button(actions["undo"], "Undo"), action_button(actions["redo"], "Redo")))
+        self.body.addLayout(
+            row(
+                action_button(actions["undo"], "Undo"),
+                action_button(actions["redo"], "Redo"),
+                action_button(actions["compare_state"], "Compare"),
+            )
+        )
         store.case_changed.connect(self.show_case)
+        store.view_changed.connect(self._follow_comparison)
+        store.history_changed.connect(self._show_thumbnails)
         store.run_changed.connect(self._guard)
+        self._compared: int | None = None
         self.show_case()
 
     def show_case(self) -> None:
-        """List the states, the current one selected and what could be redone dimmed."""
-        self.list.clear()
+        """List the states in the order in which they came; those beyond undo and redo dimmed and set in."""
         case = self._store.case
+        self._filling = True
+        self.list.clear()
         if case is None:
             item = QListWidgetItem("Each finished step appears here")
             item.setFlags(Qt.ItemFlag.NoItemFlags)
             self.list.addItem(item)
-            return
-        for number, state in enumerate(case.states):
-            item = QListWidgetItem(describe(state, number))
-            if number > case.cursor:
+        else:
+            self._fill(case)
+            self.list.setCurrentRow(case.cursor)
+        self._filling = False
+        self._store.mark_state(None if case is None else case.cursor)
+
+    def _fill(self, case: Case) -> None:
+        line, compared = case.line(), self._store.view.other_state
+        for number in range(len(case.states)):
+            lines = state_lines(case, number, compared=number == compared)
+            item = QListWidgetItem("\n".join(lines))
+            item.setToolTip("\n".join((*lines, *_notes(case.states[number]))))
+            if number not in line or number > case.cursor:
                 item.setForeground(QBrush(QColor(theme.current().dim)))
+            if number == case.cursor:
+                font = item.font()
+                font.setBold(True)
+                item.setFont(font)
             self.list.addItem(item)
-        self.list.setCurrentRow(case.cursor)
+        self._show_thumbnails()
+
+    def _show_thumbnails(self) -> None:
+        case = self._store.case
+        if case is None or self.list.count() != len(case.states):
+            return
+        line = case.line()
+        for number in range(len(case.states)):
+            indent = 0 if number in line else _INDENT
+            self.list.item(number).setIcon(thumbnail_icon(self._store.thumbnails.get(number), indent))
+
+    def _follow_comparison(self) -> None:
+        if self._store.view.other_state != self._compared:
+            self._compared = self._store.view.other_state
+            self.show_case()
+
+    def _choose(self, item: QListWidgetItem) -> None:
+        self.chosen.emit(self.list.row(item))
+
+    def _mark(self, number: int) -> None:
+        if not self._filling and self._store.case is not None:
+            self._store.mark_state(number if number >= 0 else None)
+
+    def _show_menu(self, at: QPoint) -> None:
+        item = self.list.itemAt(at)
+        if item is not None and self._store.case is not None:
+            self.list.setCurrentItem(item)
+            self.menu.popup(self.list.viewport().mapToGlobal(at))
 
     def _guard(self) -> None:
         self.list.setEnabled(not self._store.running)
 
 
-def describe(state: Registration, number: int) -> str:
-    """What a state came from and how well it fits."""
-    if number == 0 or not state.steps:
-        return "Start"
-    step = state.steps[-1]
+def state_lines(case: Case, number: int, compared: bool = False) -> tuple[str, str, str]:
+    """What a state came from, what it did to the error, and the rest of its figures."""
+    state, parent = case.states[number], case.parents[number]
+    origin = f" · from {parent}" if parent not in (number, number - 1) else ""
+    sign = " · compared" if compared else ""
+    points_mm = case.pair_distances_mm(state)
+    points = f"points {sum(points_mm) / len(points_mm):.1f} mm" if points_mm else ""
+    if not state.steps:
+        return f"{number}  Start{sign}", points, ""
+    step, before = state.steps[-1], case.states[parent]
+    error = error_text(step, before.steps[-1] if before.steps else None).removesuffix(" in the box")
+    folding = f"folding {step.folding_percent:.2g} %"
+    return (
+        f"{number}  {_title(step)}{origin}{sign}",
+        f"{error} · {step.seconds:.1f} s",
+        " · ".join(filter(None, (folding, points))),
+    )
+
+
+def _title(step: Step) -> str:
     name = step.name.upper() if step.name.startswith(("iso", "rso")) else step.name.capitalize()
     count = f", {step.iterations} it." if step.iterations > 1 else ""
     fit = step.settings.get("fit", "balanced")
-    chosen = "" if fit == "balanced" else f", {fit}"
-    return f"{name}{count}{chosen} · {step.rmse_hu:.0f} HU · {step.seconds:.1f} s"
+    return f"{name}{count}" if fit == "balanced" else f"{name}{count}, {fit}"
+
+
+def _notes(state: Registration) -> tuple[str, ...]:
+    return state.steps[-1].notes if state.steps else ()
+
+
+def thumbnail_icon(picture: Picture | None, indent: int) -> QIcon:
+    """A thumbnail on a square, or the square alone, set in by some pixels."""
+    pixmap = QPixmap(THUMBNAIL + _INDENT, THUMBNAIL)
+    pixmap.fill(Qt.GlobalColor.transparent)
+    painter = QPainter(pixmap)
+    painter.fillRect(indent, 0, THUMBNAIL, THUMBNAIL, QColor("black"))
+    if picture is not None:
+        height, width = picture.shape[:2]
+        pixels = picture.tobytes()
+        image = QImage(pixels, width, height, 3 * width, QImage.Format.Format_RGB888)
+        left, top = indent + (THUMBNAIL - width) / 2, (THUMBNAIL - height) / 2
+        painter.drawImage(QRectF(left, top, width, height), image)
+    painter.setPen(QColor(theme.current().line))
+    painter.drawRect(indent, 0, THUMBNAIL - 1, THUMBNAIL - 1)
+    painter.end()
+    icon = QIcon(pixmap)
+    icon.addPixmap(pixmap, QIcon.Mode.Selected)
+    return icon

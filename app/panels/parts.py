@@ -84,8 +84,14 @@ class MessageBar(QFrame):
         self._layout.addWidget(self.text, 1)
         self.hide()
 
+    def warn(self, text: str, answers: dict[str, Callable[[], object]] | None = None) -> None:
+        """Show a line about what did not work."""
+        self.say(text, answers)
+        set_role(self, "problem")
+
     def say(self, text: str, answers: dict[str, Callable[[], object]] | None = None) -> None:
         """Show a line; each answer is a button, and `Close` is always one of them."""
+        set_role(self, "message")
         for button in self._buttons:
             self._layout.removeWidget(button)
             button.deleteLater()

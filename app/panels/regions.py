@@ -1,4 +1,4 @@
-"""The boxes: name, size, and the error in each as it is now."""
+"""The boxes: name, size, and the error in each before any refinement and now."""
 
 from __future__ import annotations
 
@@ -8,9 +8,12 @@ from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QMenu, QTableWidge
 
 from app.menus import Actions
 from app.panels.parts import Panel, action_button, label, row
+from app.plan import error_text
 from app.store import Store
 from app.viewer.boxes import USES, USES_IN_SHORT, Use, middle_of, size_text
 from app.viewer.slicing import box_rmse_hu
+from engine.case import Case
+from engine.roi import Box
 from engine.shapes import MaskArray
 
 _OF_MASK: dict[Use, str] = {"rigid": "kept rigid", "excluded": "excluded"}
@@ -25,11 +28,13 @@ class RegionsPanel(Panel):
         super().__init__()
         self._store = store
         self._filling = False
-        self.table = QTableWidget(0, 2)
+        self.table = QTableWidget(0, 3)
         self.table.setAccessibleName("Regions")
-        self.table.setHorizontalHeaderLabels(["Name", "Error now"])
+        self.table.setHorizontalHeaderLabels(["Name", "Before", "Now"])
+        self.table.horizontalHeaderItem(1).setToolTip("Error (RMSE) in the box before the first refinement")
+        self.table.horizontalHeaderItem(2).setToolTip("Error (RMSE) in the box at the current state")
+        self.table.horizontalHeader().setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
         self.table.horizontalHeader().setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
-        self.table.horizontalHeader().setSectionResizeMode(1, QHeaderView.ResizeMode.ResizeToContents)
         self.table.horizontalHeader().setHighlightSections(False)
         self.table.verticalHeader().hide()
         self.table.setShowGrid(False)
@@ -62,6 +67,7 @@ class RegionsPanel(Panel):
         self._due.timeout.connect(self.show_errors)
         store.boxes_changed.connect(self.show_boxes)
         store.pictures_changed.connect(self._ask_errors)
+        store.case_changed.connect(self._ask_errors)
         self.show_boxes()
 
     def show_boxes(self) -> None:
@@ -92,9 +98,15 @@ class RegionsPanel(Panel):
         self._filling = True
         pictures = self._store.pictures
         for number, named in enumerate(self._store.boxes):
-            value = None if pictures is None else box_rmse_hu(pictures, named.box)
-            error = "–" if value is None else f"{value:.0f} HU"
-            self.table.item(number, 1).setText(USES_IN_SHORT[named.use] or error)
+            used = USES_IN_SHORT[named.use]
+            before = now = None
+            if pictures is not None:
+                before = box_rmse_hu(pictures, named.box, pictures.unrefined_warped_hu)
+                now = box_rmse_hu(pictures, named.box, pictures.warped_hu)
+            self.table.item(number, 1).setText("" if used else _in_hu(before))
+            self.table.item(number, 2).setText(used or _in_hu(now))
+            for column in (1, 2):
+                self.table.item(number, column).setToolTip(runs_text(self._store.case, named.box))
         self._filling = False
 
     def _ask_errors(self) -> None:
@@ -109,10 +121,11 @@ class RegionsPanel(Panel):
 
     def _add_items(self, number: int) -> None:
         self.table.setItem(number, 0, QTableWidgetItem())
-        error = QTableWidgetItem()
-        error.setFlags(Qt.ItemFlag.ItemIsEnabled | Qt.ItemFlag.ItemIsSelectable)
-        error.setTextAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
-        self.table.setItem(number, 1, error)
+        for column in (1, 2):
+            error = QTableWidgetItem()
+            error.setFlags(Qt.ItemFlag.ItemIsEnabled | Qt.ItemFlag.ItemIsSelectable)
+            error.setTextAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
+            self.table.setItem(number, column, error)
 
     def _show_menu(self, at: QPoint) -> None:
         store, number = self._store, self.table.rowAt(at.y())
@@ -129,6 +142,16 @@ class RegionsPanel(Panel):
         if not self._filling and item.column() == 0:
             self._store.rename_box(item.row(), item.text())
             item.setText(self._store.boxes[item.row()].name)
+
+
+def _in_hu(error_hu: float | None) -> str:
+    return "–" if error_hu is None else f"{error_hu:.0f} HU"
+
+
+def runs_text(case: Case | None, box: Box) -> str:
+    """What each step on the way to the current state did to the error in a box."""
+    steps = () if case is None else case.current.steps
+    return "\n".join(f"{step.name.upper()}: {error_text(step, None)}" for step in steps if step.box == box)
 
 
 def masks_text(masks: dict[Use, MaskArray]) -> str:

@@ -1,10 +1,11 @@
-"""The bottom: what runs, how far it is, how long it will take, and the live curve of the error."""
+"""The bottom: what runs, how far it is, how long it will take, the live curve of the error, and what waits."""
 
 from __future__ import annotations
 
 import pyqtgraph as pg
-from PySide6.QtGui import QFont
-from PySide6.QtWidgets import QHBoxLayout, QProgressBar, QVBoxLayout, QWidget
+from PySide6.QtCore import Qt, Signal
+from PySide6.QtGui import QFont, QKeySequence, QShortcut
+from PySide6.QtWidgets import QHBoxLayout, QListWidget, QProgressBar, QPushButton, QVBoxLayout, QWidget
 
 from app import theme
 from app.menus import Actions
@@ -13,6 +14,7 @@ from app.store import Run, Store
 
 _HEIGHT = 130
 _TEXT_WIDTH = 320
+_QUEUE_WIDTH = 210
 _ENDINGS = {
     "stopping": "stopping …",
     "cancelling": "cancelling …",
@@ -23,7 +25,9 @@ _ENDINGS = {
 
 
 class RunPanel(Panel):
-    """Hidden until the first run."""
+    """Hidden until the first run. `dropped` carries the number of a waiting step that is not wanted any more."""
+
+    dropped = Signal(int)
 
     def __init__(self, store: Store, actions: Actions) -> None:
         super().__init__()
@@ -46,6 +50,7 @@ class RunPanel(Panel):
         sides = QHBoxLayout()
         sides.addWidget(holder)
         sides.addWidget(self.plot, 1)
+        sides.addWidget(self._queue(actions))
         self.body.addLayout(sides)
         self.setMaximumHeight(_HEIGHT)
         store.run_changed.connect(self.show_run)
@@ -54,6 +59,7 @@ class RunPanel(Panel):
     def show_run(self) -> None:
         """Show the run as it stands."""
         run = self._store.run
+        self._show_queue()
         self.setVisible(run is not None)
         if run is None:
             return
@@ -67,6 +73,8 @@ class RunPanel(Panel):
         self.plot.setVisible(bool(run.error_hu or run.box_error_hu))
         self._image_curve.setData(run.iterations, run.error_hu)
         self._box_curve.setData(run.box_iterations, run.box_error_hu)
+        best = run.best_point()
+        self._best.setData(*(([], []) if best is None else ([best[0]], [best[1]])))
 
     def apply_theme(self) -> None:
         """Take the colours of the current theme."""
@@ -80,6 +88,44 @@ class RunPanel(Panel):
             text.setText(text.text, color=colors.text)
         self._image_curve.setPen(colors.accent, width=2)
         self._box_curve.setPen(colors.warn, width=2)
+        self._best.setBrush(colors.good)
+        self._best.setPen(colors.base)
+
+    def _queue(self, actions: Actions) -> QWidget:
+        self.queue_title = label(role="dim")
+        self.queue = QListWidget(toolTip="Steps that wait; Del drops the one that is marked")
+        self.queue.setAccessibleName("Steps that wait")
+        self.queue.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.drop_button = QPushButton("Drop", toolTip="Forget the waiting step that is marked (Del)")
+        self.drop_button.clicked.connect(self._drop)
+        delete = QShortcut(QKeySequence(Qt.Key.Key_Delete), self.queue)
+        delete.setContext(Qt.ShortcutContext.WidgetShortcut)
+        delete.activated.connect(self._drop)
+        self.queue_panel = QWidget()
+        column = QVBoxLayout(self.queue_panel)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(4)
+        column.addWidget(self.queue_title)
+        column.addWidget(self.queue, 1)
+        self.go_on_button = action_button(actions["go_on"], "Go on")
+        column.addLayout(row(self.go_on_button, self.drop_button, action_button(actions["drop_planned"], "Drop all")))
+        self.queue_panel.setFixedWidth(_QUEUE_WIDTH)
+        return self.queue_panel
+
+    def _show_queue(self) -> None:
+        """List what waits; the marked one stays marked."""
+        titles = [step.title for step in self._store.planned]
+        self.queue_panel.setVisible(bool(titles))
+        self.queue_title.setText(queue_text(len(titles), self._store.running))
+        if titles != [self.queue.item(i).text() for i in range(self.queue.count())]:
+            marked = max(self.queue.currentRow(), 0)
+            self.queue.clear()
+            self.queue.addItems(titles)
+            self.queue.setCurrentRow(min(marked, len(titles) - 1))
+
+    def _drop(self) -> None:
+        if self.queue.currentRow() >= 0:
+            self.dropped.emit(self.queue.currentRow())
 
     def _make_plot(self) -> None:
         self.plot = pg.PlotWidget()
@@ -100,6 +146,8 @@ class RunPanel(Panel):
             self.plot.getAxis(side).setTickFont(font)
         self._image_curve = self.plot.plot([], [], name="whole image", pen="w")
         self._box_curve = self.plot.plot([], [], name="in the box", pen="w")
+        self._best = pg.ScatterPlotItem(size=9, symbol="d", name="best")
+        self.plot.addItem(self._best)
         self.apply_theme()
 
 
@@ -125,9 +173,16 @@ def progress_text(run: Run) -> str:
 
 
 def figures_text(run: Run) -> str:
-    """The latest errors."""
+    """The latest errors, and the best state so far."""
     curves = {"image": run.error_hu, "box": run.box_error_hu}
-    return "  ·  ".join(f"{name} {values[-1]:.1f} HU" for name, values in curves.items() if values)
+    parts = [f"{name} {values[-1]:.1f} HU" for name, values in curves.items() if values]
+    best = run.best_point()
+    return "  ·  ".join(parts if best is None else [*parts, f"best {best[1]:.1f} HU at {best[0]}"])
+
+
+def queue_text(count: int, running: bool) -> str:
+    steps = "1 step" if count == 1 else f"{count} steps"
+    return f"{steps} to follow" if running else f"{steps} held back"
 
 
 def duration(seconds: float) -> str:

@@ -250,6 +250,7 @@ class WorkflowPanel(QScrollArea):
         if name == "rso":
             section.form.addRow(action_button(actions["draw_box"], "Draw region (B)"))
         section.add_main(action_button(actions[name], "Optimise image" if name == "iso" else "Optimise region"))
+        section.form.addRow(action_button(actions["up_to_iso" if name == "iso" else "rso_all"]))
 
     def _fill_fit(self, name: str, section: Section, actions: Actions) -> None:
         fit = self._combo(f"{name}_fit", _FIT_CHOICES, _FIT_TOOLTIP)

@@ -43,9 +43,10 @@ WHITE_RGB: RGB = (255, 255, 255)
 class Pictures:
     """Everything that can be drawn, on the fixed grid. What is not computed yet is `None`.
 
-    `other_warped_hu`, `other_displacement_vox`, `other_name`: of the state to compare with. `body`: the patient in the
-    fixed image. `version` grows whenever a value changes, also in place during a live preview. `stale`: the warped
-    image is still that of the state before.
+    `other_warped_hu`, `other_displacement_vox`, `other_name`: of the state that `ViewState.other_state` names.
+    `unrefined_warped_hu`: the warped image before the first refinement. `body`: the patient in the fixed image.
+    `version` grows whenever a value changes, also in place during a live preview. `stale`: the warped image is still
+    that of the state before.
     """
 
     geometry: Geometry
@@ -57,9 +58,10 @@ class Pictures:
     rigid: MaskArray | None = field(default=None, repr=False)
     excluded: MaskArray | None = field(default=None, repr=False)
     body: MaskArray | None = field(default=None, repr=False)
-    other_warped_hu: HuArray | None = None
+    other_warped_hu: HuArray | None = field(default=None, repr=False)
     other_displacement_vox: DisplacementArray | None = field(default=None, repr=False)
     other_name: str = ""
+    unrefined_warped_hu: HuArray | None = field(default=None, repr=False)
     version: int = 0
     stale: bool = False
     _slices: dict[str, tuple[object, Any]] = field(default_factory=dict, init=False, repr=False)
@@ -323,12 +325,12 @@ def hu_at(pictures: Pictures, index_zyx: Index) -> dict[ImageName, float | None]
     return values
 
 
-def box_rmse_hu(pictures: Pictures, box: Box) -> float | None:
-    """Root mean square of the difference inside a box, over voxels that both images show and that are not excluded."""
-    if pictures.warped_hu is None:
+def box_rmse_hu(pictures: Pictures, box: Box, warped_hu: HuArray | None) -> float | None:
+    """Root mean square of fixed − warped inside a box, over voxels that both images show and that are not excluded."""
+    if warped_hu is None:
         return None
     part = box.slices_zyx
-    warped = pictures.warped_hu[part]
+    warped = warped_hu[part]
     valid = pictures.fixed_valid[part] & (warped > PADDING_HU)
     if pictures.excluded is not None:
         valid &= ~pictures.excluded[part]

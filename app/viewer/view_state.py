@@ -53,6 +53,7 @@ class ViewState:
     `signed_colors`: of the difference. `quantity`: what of the displacement is in colours; `arrow_scale`: how much
     longer than the displacement its arrows are.
     `pan_zyx_mm`: the place in the middle of the panes, measured from the middle of the image along the grid axes.
+    `other_state`: the number of the state of the case that the current one is held against.
     `marking`: clicks set pairs of points; `started_mm`: the fixed point (x, y, z) that waits for its partner.
     """
 
@@ -74,6 +75,7 @@ class ViewState:
     arrow_scale: float = 1.0
     overlays: frozenset[str] = frozenset({"invalid", "masks"})
     drawing_box: bool = False
+    other_state: int | None = None
     marking: bool = False
     started_mm: tuple[float, float, float] | None = None
 

@@ -42,6 +42,7 @@ FAKED = (
     "GeneralSettings",
     "IsoSettings",
     "RsoSettings",
+    "RevertSettings",
     "MODELS",
 )
 _ENDLESS = 1_000_000
@@ -57,7 +58,7 @@ def step(name: str, iterations: int = 1, box: Box | None = None) -> Step:
 class FakeEngine:
     """Stands in for `engine` by attribute."""
 
-    Runtime = AlignSettings = GeneralSettings = IsoSettings = RsoSettings = SimpleNamespace
+    Runtime = AlignSettings = GeneralSettings = IsoSettings = RsoSettings = RevertSettings = SimpleNamespace
     MODELS = MappingProxyType(
         {"general": SimpleNamespace(description="matching pyramid"), "other": SimpleNamespace(description="")}
     )
@@ -101,7 +102,8 @@ class FakeEngine:
         try:
             while done < total:
                 done += 1
-                command = yield Progress(name, done, total, 200.0 - done, 150.0 - done, shown if preview else None)
+                errors_hu = 200.0 - done, 150.0 - done
+                command = yield Progress(name, done, total, *errors_hu, shown if preview else None, best=done == 2)
                 if command is STOP:
                     break
                 time.sleep(0.001)
@@ -117,6 +119,8 @@ def _name(settings: Any, case: Case) -> str:
         return "align"
     if hasattr(settings, "model"):
         return "general"
+    if hasattr(settings, "to"):
+        return "revert"
     if hasattr(settings, "box"):
         return f"rso {1 + sum(s.name.startswith('rso') for s in case.current.steps)}"
     return "iso"

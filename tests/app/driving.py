@@ -49,6 +49,12 @@ def choose_path(window, qtbot, path):
     qtbot.mouseClick(button, LEFT)
 
 
+def told_problem(window):
+    """What the message bar says did not work; nothing if it says none of that."""
+    bar = window.message
+    return bar.text.text() if bar.isVisible() and bar.property("role") == "problem" else ""
+
+
 def wait_pictures(window, qtbot):
     qtbot.waitUntil(
         lambda: (

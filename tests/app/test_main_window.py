@@ -20,7 +20,7 @@ from engine.io.images import write_image
 from engine.progress import Progress
 from engine.registration import Step
 from engine.roi import Box
-from tests.app.driving import CONTROL, LEFT, SHIFT, click_stage, draw_box, press, wait_idle, wait_pictures
+from tests.app.driving import CONTROL, LEFT, SHIFT, click_stage, draw_box, press, told_problem, wait_idle, wait_pictures
 
 START, END = (6, 4, 6), (6, 14, 18)
 """Voxels z, y, x between which a box is drawn."""
@@ -204,8 +204,8 @@ def test_an_error_is_one_clear_line_and_the_window_goes_on(opened, fake_engine, 
     fake_engine.error = error
     with qtbot.waitSignal(opened.problems.shown):
         opened.commands.iso()
-    assert words in opened.problems.dialog.text()
-    assert "secret" not in opened.problems.dialog.text()
+    assert words in told_problem(opened)
+    assert "secret" not in told_problem(opened)
     assert "\n" not in message_of(error)
     assert opened.store.run.state == "failed"
     fake_engine.error = None

@@ -18,7 +18,7 @@ from engine.guidance import Guidance
 from engine.io.images import write_image
 from engine.phantom.thorax import thorax_pair
 from engine.roi import Box
-from tests.app.driving import CONTROL, LEFT, SHIFT, choose_path, click_stage, draw_box, press
+from tests.app.driving import CONTROL, LEFT, SHIFT, choose_path, click_stage, draw_box, press, told_problem
 
 BOX = Box(8, 20, 8, 20, 6, 16)
 
@@ -45,7 +45,7 @@ def wait(window, qtbot):
     qtbot.waitUntil(lambda: not window.worker.busy and not window.store.running, timeout=60_000)
     qtbot.waitUntil(lambda: not window.worker.busy, timeout=60_000)
     window.grid.refresh()
-    assert window.problems.dialog is None, window.problems.dialog.text()
+    assert told_problem(window) == ""
 
 
 def test_the_whole_way_by_mouse_and_keys(window, files, qtbot, tmp_path):
@@ -183,7 +183,7 @@ def test_a_box_outside_the_image_is_one_line(opened, qtbot):
         opened.commands.rso()
     assert "\n" not in shown.args[0]
     assert "box" in shown.args[0]
-    opened.problems.close()
+    opened.message.hide()
 
 
 def test_what_the_user_says_reaches_the_engine(opened, qtbot):
@@ -251,4 +251,4 @@ def test_a_fit_that_fails_leaves_those_before_it(opened, qtbot, monkeypatch):
     opened.commands.compare_image_fits()
     qtbot.waitUntil(lambda: isinstance(opened.dialog, CompareFitsDialog), timeout=60_000)
     assert list(opened.dialog.buttons) == ["closer", "balanced"]
-    assert "no memory" in opened.problems.dialog.text()
+    assert "no memory" in told_problem(opened)

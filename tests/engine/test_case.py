@@ -59,6 +59,15 @@ def test_a_step_after_undo_is_a_branch_beside_what_could_be_redone() -> None:
     assert case.undone().undone().line() == (0, 1, 3, 4)
 
 
+def test_what_refinement_began_from() -> None:
+    case = _with_step(_with_step(_case(), "align"), "general")
+    assert case.unrefined() is case.states[2]
+    refined = _with_step(_with_step(case, "iso"), "general")
+    assert refined.unrefined() is case.states[2]
+    assert refined.gone_to(1).unrefined() is case.states[1]
+    assert _with_step(_case(), "rso 1").unrefined().steps == ()
+
+
 def test_redo_follows_the_branch_that_was_visited_last() -> None:
     case = _with_step(_with_step(_with_step(_case(), "align"), "iso").undone(), "general")
 
