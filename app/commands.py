@@ -269,8 +269,7 @@ class Commands(QObject):
             self.told.emit("Go back to the state that was compared, then take the result.")
             return
         self.display.remember(candidate.registration, candidate.warped_hu)
-        self.store.set_case(self.store.case.after(candidate.registration))
-        self.autosave.write()
+        self._take_on(f"Fit {candidate.fit!r}", candidate.registration)
 
     def stop(self) -> None:
         self._end_early("stopping", Task.stop)
@@ -377,12 +376,13 @@ class Commands(QObject):
         def start() -> Job[Registration]:
             return engine.run_step(case, step.settings(), engine.Runtime(), preview=True, watched=step.watched)
 
-        def keep(registration: Registration) -> None:
-            self.store.set_case(case.after(registration))
-            self.autosave.write()
-            self.step_finished.emit(outcome_text(step.title, self.store.case))
+        self._begin(step.title, start, lambda result: self._take_on(step.title, result), is_step=True, leads_on=True)
 
-        self._begin(step.title, start, keep, is_step=True, leads_on=True)
+    def _take_on(self, title: str, registration: Registration) -> None:
+        """Make a result the next state of the case, keep it on disk, and tell it."""
+        self.store.set_case(self.store.case.after(registration))
+        self.autosave.write()
+        self.step_finished.emit(outcome_text(title, self.store.case))
 
     def _take_proposals(self, found: ErrorMap) -> None:
         self.store.propose_boxes(

@@ -79,7 +79,8 @@ class Run:
         if self._first is None:
             self._first = (time.monotonic(), progress.done)
         self.done, self.total, self.note = progress.done, progress.total, progress.note
-        if self.iterations and progress.done < self.iterations[-1]:
+        told = (progress.rmse_hu, progress.box_rmse_hu) != (None, None)
+        if told and self.iterations and progress.done < self.iterations[-1]:
             self._begin_again()
         if progress.best:
             self.best = progress.done

@@ -18,6 +18,7 @@ from engine.volume import PADDING_HU
 IMAGE_WINDOW_HU = (-1000.0, 500.0)
 DIFFERENCE_WINDOW_HU = (-500.0, 500.0)
 THUMBNAIL = 48
+_THUMBNAIL_WINDOW_HU = (-150.0, 150.0)
 _THUMBNAIL_MARGIN = 8
 """Voxels that a thumbnail shows round a box."""
 
@@ -75,7 +76,7 @@ def state_thumbnail(case: Case, registration: Registration, warped_hu: HuArray) 
     difference = np.where(seen, case.fixed.hu[index] - warped, np.float32(0))
     down, across = case.fixed.geometry.spacing_zyx_mm[1:]
     fine_mm = max(difference.shape[0] * down, difference.shape[1] * across) / THUMBNAIL
-    return _resized(_signed(difference, DIFFERENCE_WINDOW_HU), (down, across), fine_mm)
+    return _resized(_signed(difference, _THUMBNAIL_WINDOW_HU), (down, across), fine_mm)
 
 
 def _slice(volume: HuArray, axis: int, index: int) -> HuArray:

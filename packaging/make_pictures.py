@@ -74,8 +74,7 @@ def worst_box(window: MainWindow) -> Box:
         (i, j, k) for k in range(z // 5, z // 2, 4) for j in range(y // 5, y // 2, 6) for i in range(x // 5, x // 2, 6)
     )
     boxes = [Box(i, i + sides[0], j, j + sides[1], k, k + sides[2]) for i, j, k in corners]
-    pictures = window.store.pictures
-    return max(boxes, key=lambda box: box_rmse_hu(pictures, box, pictures.warped_hu) or 0.0)
+    return max(boxes, key=lambda box: box_rmse_hu(window.store.pictures, box) or 0.0)
 
 
 def main() -> None:

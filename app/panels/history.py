@@ -130,11 +130,10 @@ def state_lines(case: Case, number: int, compared: bool = False) -> tuple[str, s
         return f"{number}  Start{sign}", points, ""
     step, before = state.steps[-1], case.states[parent]
     error = error_text(step, before.steps[-1] if before.steps else None).removesuffix(" in the box")
-    folding = f"folding {step.folding_percent:.2g} %"
     return (
         f"{number}  {_title(step)}{origin}{sign}",
-        f"{error} · {step.seconds:.1f} s",
-        " · ".join(filter(None, (folding, points))),
+        f"{error} · fold {step.folding_percent:.2g} %",
+        " · ".join(filter(None, (points, f"{step.seconds:.1f} s"))),
     )
 
 
@@ -165,5 +164,6 @@ def thumbnail_icon(picture: Picture | None, indent: int) -> QIcon:
     painter.drawRect(indent, 0, THUMBNAIL - 1, THUMBNAIL - 1)
     painter.end()
     icon = QIcon(pixmap)
-    icon.addPixmap(pixmap, QIcon.Mode.Selected)
+    for mode in (QIcon.Mode.Selected, QIcon.Mode.Disabled):
+        icon.addPixmap(pixmap, mode)
     return icon

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from PySide6.QtCore import QPoint, Qt, QTimer
 from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QMenu, QTableWidget, QTableWidgetItem
@@ -101,8 +103,8 @@ class RegionsPanel(Panel):
             used = USES_IN_SHORT[named.use]
             before = now = None
             if pictures is not None:
-                before = box_rmse_hu(pictures, named.box, pictures.unrefined_warped_hu)
-                now = box_rmse_hu(pictures, named.box, pictures.warped_hu)
+                before = box_rmse_hu(replace(pictures, warped_hu=pictures.unrefined_warped_hu), named.box)
+                now = box_rmse_hu(pictures, named.box)
             self.table.item(number, 1).setText("" if used else _in_hu(before))
             self.table.item(number, 2).setText(used or _in_hu(now))
             for column in (1, 2):

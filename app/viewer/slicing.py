@@ -325,12 +325,12 @@ def hu_at(pictures: Pictures, index_zyx: Index) -> dict[ImageName, float | None]
     return values
 
 
-def box_rmse_hu(pictures: Pictures, box: Box, warped_hu: HuArray | None) -> float | None:
-    """Root mean square of fixed − warped inside a box, over voxels that both images show and that are not excluded."""
-    if warped_hu is None:
+def box_rmse_hu(pictures: Pictures, box: Box) -> float | None:
+    """Root mean square of the difference inside a box, over voxels that both images show and that are not excluded."""
+    if pictures.warped_hu is None:
         return None
     part = box.slices_zyx
-    warped = warped_hu[part]
+    warped = pictures.warped_hu[part]
     valid = pictures.fixed_valid[part] & (warped > PADDING_HU)
     if pictures.excluded is not None:
         valid &= ~pictures.excluded[part]

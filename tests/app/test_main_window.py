@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PySide6.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
 from PySide6.QtGui import QDragEnterEvent, QDropEvent
-from PySide6.QtWidgets import QApplication, QDialogButtonBox
+from PySide6.QtWidgets import QApplication, QDialogButtonBox, QPushButton
 
 import engine
 from app.actions import ROWS
@@ -208,6 +208,13 @@ def test_an_error_is_one_clear_line_and_the_window_goes_on(opened, fake_engine, 
     assert "secret" not in told_problem(opened)
     assert "\n" not in message_of(error)
     assert opened.store.run.state == "failed"
+    details = [button.text() for button in opened.message.findChildren(QPushButton) if button.text() == "Details"]
+    assert bool(details) == (not isinstance(error, InputError))
+    if details:
+        qtbot.mouseClick(opened.message.button("Details"), LEFT)
+        assert type(error).__name__ in opened.problems.dialog.text()
+        assert "run_step" in opened.problems.dialog.text()
+        assert str(error) not in opened.problems.dialog.text()
     fake_engine.error = None
     run(opened, qtbot, "iso")
     assert len(opened.store.case.states) == 2
@@ -334,7 +341,16 @@ def test_regions_table(opened, qtbot):
     draw_box(opened, qtbot, START, END)
     table = opened.regions.table
     opened.regions.show_errors()
-    assert table.item(0, 1).text().endswith("HU")
+    before, now = (table.item(0, column) for column in (1, 2))
+    assert before.text() == now.text() != "–"
+    run(opened, qtbot, "rso")
+    wait_pictures(opened, qtbot)
+    opened.regions.show_errors()
+    unrefined_hu = np.float32(opened.store.case.moving.hu - opened.store.case.fixed.hu)
+    part = opened.store.boxes[0].box.slices_zyx
+    expected = [np.sqrt(np.mean((unrefined_hu[part] + shift) ** 2)) for shift in (0, 1)]  # the fake RSO adds 1 HU
+    assert [before.text(), now.text()] == [f"{error:.0f} HU" for error in expected]
+    assert now.toolTip() == "RSO 1: 90 → 60 HU in the box"
     assert "mm" in opened.regions.size_text.text()
     table.item(0, 0).setText("bronchus")
     assert opened.store.boxes[0].name == "bronchus"
@@ -372,6 +388,8 @@ def test_progress_is_told(opened):
     run.take(Progress("rso 1", 3, 400, 120.4, 99.0))
     assert "3 of 400" in progress_text(run)
     assert figures_text(run) == "image 120.4 HU  ·  box 99.0 HU"
+    run.take(Progress("rso 1", 4, 400, 120.1, 97.0, best=True))
+    assert figures_text(run) == "image 120.1 HU  ·  box 97.0 HU  ·  best 97.0 HU at 4"
     assert (duration(59.6), duration(125)) == ("1 min 00 s", "2 min 05 s")
 
 

@@ -123,7 +123,7 @@ def test_the_use_is_chosen_in_the_menu_of_the_table(opened, qtbot):
     panel.menu.close()
     assert [named.use for named in opened.store.boxes] == ["excluded", "optimise"]
     panel.show_errors()
-    assert panel.table.item(0, 1).text() == "excluded"
+    assert panel.table.item(0, 2).text() == "excluded"
     panel.table.customContextMenuRequested.emit(QPoint(5, 5000))
     assert not panel.menu.isVisible()
     opened.store.change_view(cursor_zyx=(10, 5, 5))

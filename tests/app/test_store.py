@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from app.plan import Planned
 from app.store import Run, RunSettings
 from app.viewer.view_state import WINDOWS, ViewState
 from engine.case import Case
@@ -51,6 +52,19 @@ def test_an_opened_case_brings_the_boxes_of_its_steps_once(store, volumes, make_
     store.set_opened(case, tmp_path)
     assert [named.box for named in store.boxes] == [BOX, replace(BOX, x1=12)]
     assert not store.unsaved
+    other = case.gone_to(1)
+    store.set_opened(other.after(other.current.after(make_step("iso"))), tmp_path)
+    assert len(store.boxes) == 2, "those of other branches too"
+
+
+def test_another_case_has_no_waiting_steps_no_comparison_and_no_thumbnails(store, volumes):
+    store.set_images(*volumes)
+    store.set_planned((Planned("x", dict),))
+    store.set_thumbnail(0, np.zeros((2, 2, 3), np.uint8))
+    store.mark_state(0)
+    store.change_view(compared=0)
+    store.set_images(*volumes)
+    assert (store.planned, store.thumbnails, store.marked_state, store.view.compared) == ((), {}, None, None)
 
 
 def test_boxes_are_named_selected_renamed_and_removed(store):
@@ -127,3 +141,18 @@ def test_work_that_begins_again_begins_its_curves_again():
     run.take(Progress("memory", 0, 0, note="going on on the CPU"))
     run.take(Progress("iso", 1, 9, rmse_hu=100.0))
     assert (run.iterations, run.error_hu, run.box_iterations) == ([1], [100.0], [])
+
+
+def test_a_last_report_without_an_error_leaves_the_curve():
+    run = Run("ISO", is_step=True)
+    run.take(Progress("iso", 9, 9, rmse_hu=90.0))
+    run.take(Progress("iso", 1, 1, note="measuring"))
+    assert (run.iterations, run.error_hu) == ([9], [90.0])
+
+
+def test_the_best_state_is_the_last_that_was_told_so_on_the_curve_of_the_box():
+    run = Run("RSO", is_step=True)
+    assert run.best_point() is None
+    for done, image_hu, box_hu, best in ((1, 99.0, 50.0, True), (2, 98.0, 40.0, True), (3, 97.0, 30.0, False)):
+        run.take(Progress("rso 1", done, 9, image_hu, box_hu, best=best))
+    assert run.best_point() == (2, 40.0)

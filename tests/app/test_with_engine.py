@@ -211,6 +211,33 @@ def test_what_the_user_says_reaches_the_engine(opened, qtbot):
     assert opened.points.table.item(0, 1).text() == f"{store.case.pair_distances_mm()[0]:.1f} mm"
 
 
+def test_all_regions_and_one_of_them_back_keep_every_bit_elsewhere(opened, qtbot):
+    store, commands = opened.store, opened.commands
+    store.set_settings(replace(store.settings, rso_iterations=30))
+    commands.run_up_to_iso()
+    wait(opened, qtbot)
+    assert [step.name for step in store.case.current.steps] == ["align", "general", "iso"]
+    for box in (BOX, Box(20, 28, 8, 16, 6, 12)):
+        store.add_box(box)
+    commands.rso_all()
+    wait(opened, qtbot)
+    assert [step.name for step in store.case.current.steps[3:]] == ["rso 1", "rso 2"]
+
+    before = store.case
+    store.set_boxes(store.boxes, 0)
+    commands.take_back(3)
+    wait(opened, qtbot)
+    now, iso = (store.case.current.displacement_vox, before.states[3].displacement_vox)
+    step = store.case.current.steps[-1]
+    assert (step.name, step.certificate.passed, step.certificate.scaled_by_fold_guard) == ("revert", True, 1.0)
+    np.testing.assert_array_equal(now[(slice(None), *BOX.slices_zyx)], iso[(slice(None), *BOX.slices_zyx)])
+    outside = np.ones(now.shape[1:], bool)
+    outside[BOX.grown(13, store.case.fixed.geometry.shape_zyx).slices_zyx] = False
+    np.testing.assert_array_equal(now[:, outside], before.current.displacement_vox[:, outside])
+    assert "as in state 3" in opened.quality.notes.text()
+    np.testing.assert_array_equal(store.pictures.warped_hu, engine.warped_hu(store.case))
+
+
 def test_proposals_and_fits_of_one_of_them(opened, qtbot):
     store, commands = opened.store, opened.commands
     commands.align()

@@ -2,21 +2,133 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
+from PySide6.QtCore import Qt
 
-from app.panels.history import describe
+from app.panels.history import state_lines
 from engine.case import Case
+from engine.guidance import Guidance
+from engine.roi import Box
+from tests.app.driving import CONTROL, LEFT, SHIFT, press, told_problem, wait_idle, wait_pictures
+
+BOX = Box(2, 9, 3, 8, 1, 6)
 
 
-@pytest.mark.parametrize(
-    ("settings", "expected"),
-    [
-        ({}, "RSO 1, 40 it. · 100 HU · 0.5 s"),
-        ({"fit": "balanced"}, "RSO 1, 40 it. · 100 HU · 0.5 s"),
-        ({"fit": "closer"}, "RSO 1, 40 it., closer · 100 HU · 0.5 s"),
-    ],
-)
-def test_a_state_says_what_it_came_from(volumes, make_step, settings, expected):
-    start = Case.new(*volumes).current
-    assert describe(start, 0) == "Start"
-    assert describe(start.after(replace(make_step("rso 1", 40), settings=settings)), 1) == expected
+@pytest.fixture
+def case(volumes, make_step):
+    """0 start – 1 align – 2 iso, and 3 rso beside 2, from 1; 3 is current."""
+    case = Case.new(*volumes)
+    for name, rmse_hu in (("align", 100.0), ("iso", 80.0)):
+        case = case.after(case.current.after(replace(make_step(name), rmse_hu=rmse_hu)))
+    case = case.gone_to(1)
+    step = replace(make_step("rso 1", 40, BOX), settings={"fit": "closer"})
+    return case.after(case.current.after(step))
+
+
+@pytest.fixture
+def branched(opened, qtbot):
+    """Align and ISO in the window, then back and a general step beside ISO."""
+    for ask in (opened.commands.align, opened.commands.iso, lambda: opened.commands.go_to(1), opened.commands.general):
+        ask()
+        wait_pictures(opened, qtbot)
+    return opened
+
+
+def mark(window, number):
+    """The state marked by arrow keys, without going there."""
+    window.history.list.setCurrentRow(number)
+
+
+def test_a_state_says_what_it_came_from(case):
+    assert state_lines(case, 0) == ("0  Start", "", "")
+    assert state_lines(case, 1) == ("1  Align", "100 HU · fold 0 %", "0.5 s")
+    assert state_lines(case, 2, compared=True) == (
+        "2  ISO · compared",
+        "100 → 80 HU · fold 0 %",
+        "0.5 s",
+    )
+    assert state_lines(case, 3) == ("3  RSO 1, 40 it., closer · from 1", "90 → 60 HU · fold 0 %", "0.5 s")
+
+
+def test_points_are_told_at_every_state(case):
+    """Off by (3, 0, 0) and (0, 4, 0) mm where nothing moves."""
+    fixed_mm = np.array([[0.0, 40.0, 60.0], [10.0, 50.0, 70.0]])
+    guided = case.guided(Guidance(fixed_mm, fixed_mm + np.array([[3.0, 0.0, 0.0], [0.0, 4.0, 0.0]])))
+    assert state_lines(guided, 0)[1] == "points 3.5 mm"
+    assert state_lines(guided, 2)[2] == "points 3.5 mm · 0.5 s"
+
+
+def test_a_branch_leaves_what_was_there(branched, qtbot):
+    panel, store = branched.history, branched.store
+    assert [panel.list.item(i).text().split("\n")[0] for i in range(4)] == [
+        "0  Start",
+        "1  Align, 3 it.",
+        "2  ISO, 3 it.",
+        "3  General, 3 it. · from 1",
+    ]
+    assert [panel.list.item(i).font().bold() for i in range(4)] == [False, False, False, True]
+    qtbot.mouseClick(panel.list.viewport(), LEFT, pos=panel.list.visualItemRect(panel.list.item(2)).center())
+    assert store.case.cursor == 2
+    press(branched, qtbot, Qt.Key.Key_Z, CONTROL)
+    press(branched, qtbot, Qt.Key.Key_Z, CONTROL | SHIFT)
+    assert store.case.cursor == 2
+    wait_idle(branched, qtbot)
+
+
+def test_every_state_that_was_shown_has_a_thumbnail(branched):
+    store = branched.store
+    assert sorted(store.thumbnails) == [0, 1, 2, 3]
+    assert all(picture.any() for picture in store.thumbnails.values())
+
+
+def test_return_goes_to_the_marked_state_and_arrows_alone_do_not(branched, qtbot):
+    panel = branched.history.list
+    panel.setFocus()
+    qtbot.keyClick(panel, Qt.Key.Key_Up)
+    assert (branched.store.case.cursor, branched.store.marked_state) == (3, 2)
+    qtbot.keyClick(panel, Qt.Key.Key_Return)
+    assert branched.store.case.cursor == 2
+    wait_idle(branched, qtbot)
+
+
+def test_a_state_to_compare_with_is_at_hand(branched, fake_engine, qtbot):
+    store = branched.store
+    mark(branched, 0)
+    press(branched, qtbot, Qt.Key.Key_C, CONTROL | SHIFT)
+    qtbot.waitUntil(lambda: store.pictures.other_warped_hu is not None)
+    start = store.case.states[0]
+    np.testing.assert_array_equal(store.pictures.other_warped_hu, fake_engine.warped_hu(store.case, start))
+    assert store.pictures.other_displacement_vox is start.displacement_vox
+    assert "compared" in branched.history.list.item(0).text()
+    press(branched, qtbot, Qt.Key.Key_Z, CONTROL)
+    wait_pictures(branched, qtbot)
+    assert store.pictures.other_displacement_vox is start.displacement_vox, "it stays while one walks on"
+    press(branched, qtbot, Qt.Key.Key_X, CONTROL | SHIFT)
+    assert (store.view.compared, store.pictures.other_warped_hu) == (None, None)
+    assert "compared" not in branched.history.list.item(0).text()
+
+
+def test_a_region_goes_back_to_the_marked_state_and_undo_takes_it_back(branched, fake_engine, qtbot):
+    store = branched.store
+    assert not branched.actions_table["take_back"].isEnabled()
+    store.add_box(BOX)
+    mark(branched, 1)
+    press(branched, qtbot, Qt.Key.Key_T, CONTROL | SHIFT)
+    wait_idle(branched, qtbot)
+    assert (fake_engine.asked[-1].to, fake_engine.asked[-1].box) == (1, BOX)
+    assert store.case.current.steps[-1].name == "revert"
+    assert branched.toast.text.text().startswith("Region 1 as in state 1: 90 → 60 HU in the box")
+    qtbot.mouseClick(branched.toast.button, LEFT)
+    assert store.case.cursor == 3
+    assert told_problem(branched) == ""
+    wait_idle(branched, qtbot)
+
+
+def test_the_menu_of_a_state_is_about_that_state(branched, qtbot):
+    panel = branched.history
+    panel._show_menu(panel.list.visualItemRect(panel.list.item(1)).center())
+    assert branched.store.marked_state == 1
+    assert [action.isEnabled() for action in panel.menu.actions()] == [True, False, False]
+    panel.menu.close()
+    assert branched.store.case.cursor == 3

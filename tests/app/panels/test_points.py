@@ -24,7 +24,7 @@ def shifted(opened, qtbot):
     rigid[:3, 3] = SHIFT
     store = opened.store
     state = replace(store.case.current, rigid=rigid)
-    store.set_case(replace(store.case, states=(store.case.states[0], state), cursor=1))
+    store.set_case(store.case.after(state))
     wait_pictures(opened, qtbot)
     return opened
 
