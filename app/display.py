@@ -43,7 +43,7 @@ class Display(QObject):
         self._version = 0
         self._held: dict[str, tuple[Registration, HuArray]] = {}
         self._asked: dict[str, tuple[Registration, Task]] = {}
-        self._compared: int | None = None
+        self._other: int | None = None
         store.case_changed.connect(self.update_pictures)
         store.boxes_changed.connect(self.update_held)
         store.view_changed.connect(self._follow_comparison)
@@ -85,10 +85,10 @@ class Display(QObject):
     def update_held(self) -> None:
         """Have at hand the state that is compared with, and for the errors in boxes the one before any refinement."""
         store = self._store
-        case, compared = store.case, store.view.other_state
+        case, other = store.case, store.view.other_state
         if case is None or store.pictures is None:
             return
-        self._hold("other", None if compared is None else case.states[compared])
+        self._hold("other", None if other is None else case.states[other])
         self._hold("unrefined", case.unrefined() if store.boxes else None)
 
     def preview(self, preview: Preview) -> None:
@@ -146,12 +146,13 @@ class Display(QObject):
         return {
             "other_warped_hu": None if other is None else other[1],
             "other_displacement_vox": None if other is None else other[0].displacement_vox,
+            "other_name": "" if other is None else _name_of(other[0]),
             "unrefined_warped_hu": None if unrefined is None else unrefined[1],
         }
 
     def _follow_comparison(self) -> None:
-        if self._store.view.other_state != self._compared:
-            self._compared = self._store.view.other_state
+        if self._store.view.other_state != self._other:
+            self._other = self._store.view.other_state
             self.update_held()
 
     def _hold(self, role: str, registration: Registration | None) -> None:
@@ -245,6 +246,10 @@ class Display(QObject):
     def _known_warped(self, registration: Registration) -> HuArray | None:
         known = self._warped.get(id(registration))
         return None if known is None else known[1]
+
+
+def _name_of(registration: Registration) -> str:
+    return registration.steps[-1].name if registration.steps else "start"
 
 
 def _computed(

@@ -62,9 +62,9 @@ def test_another_case_has_no_waiting_steps_no_comparison_and_no_thumbnails(store
     store.set_planned((Planned("x", dict),))
     store.set_thumbnail(0, np.zeros((2, 2, 3), np.uint8))
     store.mark_state(0)
-    store.change_view(compared=0)
+    store.change_view(other_state=0)
     store.set_images(*volumes)
-    assert (store.planned, store.thumbnails, store.marked_state, store.view.compared) == ((), {}, None, None)
+    assert (store.planned, store.thumbnails, store.marked_state, store.view.other_state) == ((), {}, None, None)
 
 
 def test_boxes_are_named_selected_renamed_and_removed(store):

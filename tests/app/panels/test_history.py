@@ -105,7 +105,7 @@ def test_a_state_to_compare_with_is_at_hand(branched, fake_engine, qtbot):
     wait_pictures(branched, qtbot)
     assert store.pictures.other_displacement_vox is start.displacement_vox, "it stays while one walks on"
     press(branched, qtbot, Qt.Key.Key_X, CONTROL | SHIFT)
-    assert (store.view.compared, store.pictures.other_warped_hu) == (None, None)
+    assert (store.view.other_state, store.pictures.other_warped_hu) == (None, None)
     assert "compared" not in branched.history.list.item(0).text()
 
 
