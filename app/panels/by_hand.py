@@ -31,6 +31,7 @@ class ByHand(QWidget):
         self.numbers = [_number(f"Shift toward {axis}, mm", _FARTHEST_MM) for axis, _, _ in _AXES]
         self.numbers += [_number(f"Turn about {axis}, degrees", 180.0) for axis, _, _ in _AXES]
         self.step = QComboBox(toolTip="What an arrow key or a click on an arrow changes, in mm and degrees")
+        self.step.setAccessibleName("Step of the arrows")
         for step in STEPS:
             self.step.addItem(f"{step:g}", step)
         self.warning = label(_WARNING, "warn", wrap=True)

@@ -199,16 +199,6 @@ def runs_text(case: Case | None, box: Box) -> str:
     return "\n".join(f"{step.name.upper()}: {error_text(step, None)}" for step in steps if step.box == box)
 
 
-def _in_hu(error_hu: float | None) -> str:
-    return "–" if error_hu is None else f"{error_hu:.0f} HU"
-
-
-def runs_text(case: Case | None, box: Box) -> str:
-    """What each step on the way to the current state did to the error in a box."""
-    steps = () if case is None else case.current.steps
-    return "\n".join(f"{step.name.upper()}: {error_text(step, None)}" for step in steps if step.box == box)
-
-
 def masks_text(masks: dict[Use, MaskArray]) -> str:
     """What came from files."""
     found = (f"{np.count_nonzero(masks[use])} voxels {what}" for use, what in _OF_MASK.items() if use in masks)
