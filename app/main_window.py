@@ -64,6 +64,7 @@ class MainWindow(QMainWindow):
         self.setAcceptDrops(True)
         self.store = Store(self)
         self.store.set_settings(settings.load_run_settings())
+        self.store.set_view(settings.load_view())
         self.worker = Worker(self)
         self.commands = Commands(self.store, self.worker, self)
         self.folding = Folding(self.store, self.worker, self)
@@ -128,10 +129,13 @@ class MainWindow(QMainWindow):
         )
 
     def pop_out(self) -> None:
-        """The images in a second window."""
-        window = PopOut(self.store, self)
-        window.grid.hovered.connect(self.readout.hover)
+        """The images in a second window; there is one at most."""
+        window = self.findChild(PopOut)
+        if window is None:
+            window = PopOut(self.store, self)
+            window.grid.hovered.connect(self.readout.hover)
         window.show()
+        window.raise_()
 
     def keyReleaseEvent(self, event: QKeyEvent) -> None:  # noqa: N802
         if not event.isAutoRepeat():
@@ -222,6 +226,7 @@ class MainWindow(QMainWindow):
             return
         self.problems.close()
         settings.save_window(self, self._splitters)
+        settings.save_view(self.store.view)
         settings.save_run_settings(self.store.settings)
         self.worker.shut_down()
         event.accept()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 
 from PySide6.QtCore import QSettings
@@ -10,6 +10,9 @@ from PySide6.QtWidgets import QMainWindow, QSplitter
 
 from app.store import RunSettings
 from app.theme import ThemeName
+from app.viewer.overlays import OVERLAYS
+from app.viewer.overlays.displacement import QUANTITIES
+from app.viewer.view_state import IMAGES, LAYOUTS, PLANES, ViewState
 
 _MOST_RECENT = 8
 
@@ -93,6 +96,28 @@ def restore_window(window: QMainWindow, splitters: dict[str, QSplitter]) -> None
     for name, splitter in splitters.items():
         if values.contains(f"window/{name}"):
             splitter.restoreState(values.value(f"window/{name}"))
+
+
+def save_view(view: ViewState) -> None:
+    """How the images are arranged and what is drawn over them; where the cursor is belongs to the case."""
+    values = stored()
+    values.setValue("view/layout", view.enlarged_from if view.layout == "single" else view.layout)
+    values.setValue("view/overlays", ",".join(sorted(view.overlays)))
+    for name in ("plane", "image", "quantity"):
+        values.setValue(f"view/{name}", getattr(view, name))
+    values.setValue("view/signed_colors", int(view.signed_colors))
+
+
+def load_view() -> ViewState:
+    """The view of the last time; whatever cannot be read is the default."""
+    values, default = stored(), ViewState()
+    known = {"layout": LAYOUTS, "plane": PLANES, "image": IMAGES, "quantity": QUANTITIES}
+    chosen = {name: str(values.value(f"view/{name}")) for name in known}
+    kept = {name: value for name, value in chosen.items() if value in known[name]}
+    overlays = values.value("view/overlays")
+    shown = default.overlays if overlays is None else frozenset(str(overlays).split(",")) & OVERLAYS.keys()
+    signed = str(values.value("view/signed_colors")) == "1"
+    return replace(default, **kept, overlays=shown, signed_colors=signed)
 
 
 def _like(default: str | int, value: object) -> str | int:

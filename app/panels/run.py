@@ -60,7 +60,8 @@ class RunPanel(Panel):
         """Show the run as it stands."""
         run = self._store.run
         self._show_queue()
-        self.setVisible(run is not None)
+        has_curve = run is not None and bool(run.error_hu or run.box_error_hu)
+        self.setVisible(run is not None and (run.running or has_curve or bool(self._store.planned)))
         if run is None:
             return
         self.bar.setRange(0, run.total if run.running else max(run.total, 1))
@@ -70,7 +71,7 @@ class RunPanel(Panel):
         self.status.setText(f"{run.title}: {ending}" if ending else run.title)
         self.details.setText(progress_text(run))
         self.figures.setText(figures_text(run))
-        self.plot.setVisible(bool(run.error_hu or run.box_error_hu))
+        self.plot.setVisible(has_curve)
         self._image_curve.setData(run.iterations, run.error_hu)
         self._box_curve.setData(run.box_iterations, run.box_error_hu)
         best = run.best_point()

@@ -11,10 +11,13 @@ from PySide6.QtGui import QDragEnterEvent, QDropEvent
 from PySide6.QtWidgets import QApplication, QDialogButtonBox, QPushButton
 
 import engine
+from app import settings
 from app.actions import ROWS
 from app.autosave import unsaved_cases
 from app.problems import message_of
 from app.viewer.comparisons import COMPARISONS
+from app.viewer.pop_out import PopOut
+from app.viewer.view_state import Slot
 from engine.errors import InputError
 from engine.io.images import write_image
 from engine.progress import Progress
@@ -431,3 +434,26 @@ def test_folded_places_are_listed_and_gone_to(opened, qtbot):
     press(opened, qtbot, Qt.Key.Key_Z, CONTROL)
     qtbot.waitUntil(lambda: not opened.quality.folded.isVisible())
     assert store.folded == ()
+
+
+def test_the_arrangement_of_the_images_is_remembered(opened, qtbot):
+    view = opened.store.view
+    opened.store.set_view(
+        replace(view.arranged("sheet"), overlays=frozenset({"grid"}), plane="coronal", quantity="head")
+    )
+    opened.store.set_view(opened.store.view.enlarged(Slot("sagittal", "fixed")))
+    opened.close()
+    view = settings.load_view()
+    assert (view.layout, view.plane, view.image, view.quantity) == ("sheet", "sagittal", "fixed", "head")
+    assert view.overlays == {"grid"}
+    settings.stored().setValue("view/layout", "nonsense")
+    settings.stored().setValue("view/overlays", "grid,nonsense")
+    assert (settings.load_view().layout, settings.load_view().overlays) == ("compare", {"grid"})
+
+
+def test_there_is_one_second_window_at_most(opened, qtbot):
+    for _ in range(2):
+        opened.actions_table["pop_out"].trigger()
+    (window,) = opened.findChildren(PopOut)
+    assert len(window.grid.panes) == 12
+    window.close()

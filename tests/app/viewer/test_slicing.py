@@ -218,3 +218,10 @@ def test_every_slice_is_that_of_the_volume(pictures, plane):
         np.testing.assert_array_equal(
             pictures.valid_slice_of(shown, index), shown.slice_of(pictures.fixed_valid, index)
         )
+
+
+def test_a_large_box_is_sampled(pictures, monkeypatch):
+    monkeypatch.setattr("app.viewer.slicing._MOST_VOXELS", 600)
+    shown = replace(pictures, warped_hu=pictures.fixed_hu + np.arange(12, dtype=np.float32)[:, None, None])
+    box = Box(4, 24, 5, 20, 2, 10)  # 2400 voxels: every fourth slice
+    assert box_rmse_hu(shown, box) == pytest.approx(np.sqrt((2**2 + 6**2) / 2), abs=1e-3)
