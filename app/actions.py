@@ -136,6 +136,11 @@ def _toggle_marking(window: MainWindow) -> None:
     window.show_list(window.points)
 
 
+def _keep_by_hand(window: MainWindow) -> None:
+    window.workflow.by_hand.commit()
+    window.commands.keep_by_hand()
+
+
 def _propose(window: MainWindow) -> None:
     window.show_list(window.regions)
     window.commands.propose_regions()
@@ -256,7 +261,7 @@ def _run_rows() -> list[Row]:
             "Move and turn the moving image with the mouse, the arrows or by numbers",
             lambda w: w.commands.begin_by_hand(), lambda s: _has_case(s) and s.pictures is not None),
         Row("keep_by_hand", "Run", "Keep the alignment by hand", "Ctrl+Return",
-            "Make it a step of the case, which undo takes back", lambda w: w.commands.keep_by_hand(), _has_draft),
+            "Make it a step of the case, which undo takes back", _keep_by_hand, _has_draft),
         Row("general", "Run", "General model", "Ctrl+2",
             "One pass of the pretrained network", lambda w: w.commands.general(), _can_plan),
         Row("model_card", "Run", "About this model …", "Ctrl+I",

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
 from PySide6.QtCore import QObject, QTimer, Signal
 
 import engine
@@ -70,6 +72,7 @@ class Commands(QObject):
         self._guide_due.timeout.connect(self.guide)
         store.boxes_changed.connect(self._guide_due.start)
         self._task: Task | None = None
+        self._may_begin = math.inf
         self._compared: tuple[str, Volume, Volume] | None = None
         for signal in (store.case_changed, store.settings_changed):
             signal.connect(self._compare_with_training)
@@ -110,7 +113,7 @@ class Commands(QObject):
         self._begin("Opening the images", job_of(read), lambda read: self.store.set_images(**{**kept, **read}))
 
     def swap_images(self) -> None:
-        if not self.store.running:
+        if self._is_free():
             self.store.set_images(self.store.moving, self.store.fixed)
 
     def open_case(self, folder: str | Path, *, as_unsaved: bool = False) -> None:
@@ -221,12 +224,9 @@ class Commands(QObject):
             self._plan(Planned(title, lambda: engine.RevertSettings(box=named.box, to=number), named.box))
 
     def go_on(self) -> None:
-        """Begin the first of the steps that wait."""
-        store = self.store
-        if store.planned and store.case is not None and not store.running:
-            step, *others = store.planned
-            store.set_planned(tuple(others))
-            self._begin_step(step)
+        """Begin the steps that wait."""
+        self._may_begin = math.inf
+        self._begin_next()
 
     def drop_planned(self, number: int | None = None) -> None:
         """Forget one of the steps that wait, or all of them."""
@@ -271,14 +271,19 @@ class Commands(QObject):
         if case is None:
             return
 
-        def keep(mask: MaskArray) -> None:
-            if not mask.any():
+        def read() -> tuple[MaskArray, int]:
+            mask = engine.read_mask_on(path, case.fixed.geometry)
+            return mask, int(np.count_nonzero(mask))
+
+        def keep(found: tuple[MaskArray, int]) -> None:
+            mask, count = found
+            if not count:
                 self.told.emit("Every voxel of this mask is zero; nothing was changed.")
                 return
             self.store.set_mask(use, mask)
-            self.told.emit(f"{int(mask.sum())} voxels of the fixed image: {_OF_MASK[use]}.")
+            self.told.emit(f"{count} voxels of the fixed image: {_OF_MASK[use]}.")
 
-        self._begin("Reading the mask", job_of(lambda: engine.read_mask_on(path, case.fixed.geometry)), keep)
+        self._begin("Reading the mask", job_of(read), keep)
 
     def forget_masks(self) -> None:
         """Drop what came from files; what boxes say stays."""
@@ -343,7 +348,9 @@ class Commands(QObject):
 
     def take(self, comparison: Comparison, candidate: Candidate) -> None:
         """Make one of the compared results the next state of the case."""
-        if self.store.running or not comparison.fits_to(self.store.case):
+        if not self._is_free():
+            return
+        if not comparison.fits_to(self.store.case):
             self.told.emit("Go back to the state that was compared, then take the result.")
             return
         self.display.remember(candidate.registration, candidate.warped_hu)
@@ -441,13 +448,25 @@ class Commands(QObject):
         return Planned("Align", lambda: engine.AlignSettings(method=method), watched)
 
     def _plan(self, *steps: Planned) -> None:
-        """Begin the first step now, or let all of them wait behind the one that runs and those that wait for it."""
+        """Begin the first step now, or let all of them wait behind the one that runs and those that wait for it.
+
+        Steps that were held back stay so until `go_on`.
+        """
         store = self.store
         if store.running and store.run.leads_on:
             store.set_planned((*store.planned, *steps))
         elif self._is_free():
+            self._may_begin = len(steps) if store.planned else math.inf
             store.set_planned((*steps, *store.planned))
-            self.go_on()
+            self._begin_next()
+
+    def _begin_next(self) -> None:
+        store = self.store
+        if store.planned and store.case is not None and not store.running and self._may_begin > 0:
+            self._may_begin -= 1
+            step, *others = store.planned
+            store.set_planned(tuple(others))
+            self._begin_step(step)
 
     def _begin_step(self, step: Planned) -> None:
         self.guide()
@@ -538,7 +557,7 @@ class Commands(QObject):
         then()
         self._guide_due.start()
         if state == "done" and run.leads_on:
-            self.go_on()
+            self._begin_next()
 
     def _report(self, error: BaseException) -> None:
         self.display.end_preview()

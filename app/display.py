@@ -173,7 +173,7 @@ class Display(QObject):
         self._set(None if fixed is None else Pictures(fixed.geometry, fixed.hu, fixed.valid))
 
     def _forget_all(self) -> None:
-        self._shown, self._live, self._aligned = None, None, None
+        self._shown, self._live, self._aligned, self._moved = None, None, None, None
         self._warped.clear()
         self._held.clear()
         for _, task in self._asked.values():
@@ -188,10 +188,11 @@ class Display(QObject):
 
     def _held_pictures(self) -> dict[str, object]:
         """What is held, as fields of `Pictures`."""
-        other, unrefined = self._held.get("other"), self._held.get("unrefined")
+        other, unrefined, case = self._held.get("other"), self._held.get("unrefined"), self._store.case
+        comparable = other is not None and case is not None and np.array_equal(other[0].rigid, case.current.rigid)
         return {
             "other_warped_hu": None if other is None else other[1],
-            "other_displacement_vox": None if other is None else other[0].displacement_vox,
+            "other_displacement_vox": other[0].displacement_vox if comparable else None,
             "other_name": "" if other is None else _name_of(other[0]),
             "unrefined_warped_hu": None if unrefined is None else unrefined[1],
         }

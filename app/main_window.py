@@ -205,10 +205,12 @@ class MainWindow(QMainWindow):
         elif len(paths) == 1 and single.is_dir():
             self.browse(single)
         elif len(paths) == 2:
+            opens = not self.store.running and self.store.draft is None
             self.commands.open_pair(*paths)
-            self.message.say(
-                "The first was taken as fixed, the second as moving.", {"Swap roles": self.commands.swap_images}
-            )
+            if opens:
+                self.message.say(
+                    "The first was taken as fixed, the second as moving.", {"Swap roles": self.commands.swap_images}
+                )
         elif len(paths) == 1:
             self.commands.add_image(paths[0])
         else:

@@ -29,6 +29,7 @@ from engine.structures import Structures
 from engine.volume import IN_HU, Volume
 
 if TYPE_CHECKING:
+    from engine.agreement import StructureFigures
     from engine.metrics import FoldedPlace
 
 
@@ -115,10 +116,6 @@ class Run:
             return None
         start_s, first = self._first
         return (time.monotonic() - start_s) / (self.done - first) * max(self.total - self.done, 0)
-
-
-if TYPE_CHECKING:
-    from engine.agreement import StructureFigures
 
 
 class Store(QObject):

@@ -85,7 +85,9 @@ def _boxed(store: Store, _began: ViewState) -> bool:
 
 def _looks_back(store: Store, _began: ViewState) -> bool:
     case = store.case
-    return case is not None and case.can_redo and case.states[case.cursor + 1].steps[-1].name.startswith("rso")
+    return (
+        case is not None and case.can_redo and case.states[case.followed[case.cursor]].steps[-1].name.startswith("rso")
+    )
 
 
 def _note_at_cursor(store: Store) -> str:

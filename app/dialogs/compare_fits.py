@@ -9,19 +9,22 @@ from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QGuiApplication
 from PySide6.QtWidgets import QComboBox, QDialog, QGridLayout, QPushButton, QVBoxLayout, QWidget
 
+import engine
 from app.fits import Candidate, Comparison
 from app.panels.parts import label, row
 from app.panels.quality import FIGURES, figures_of, verdict_of
 from app.store import Store
 from app.viewer.boxes import middle_of
+from app.viewer.contours import Labels
 from app.viewer.gestures import wheel
 from app.viewer.pane import Gesture, Pane
 from app.viewer.planes import plane_of
 from app.viewer.slicing import resolve
 from app.viewer.view_state import PLANES, ImageName, PlaneName, Slot, ViewState
+from engine.case import Case
 from engine.geometry import Geometry
 from engine.regions import NamedBox
-from engine.registration import Step
+from engine.registration import Registration, Step
 from engine.roi import Box
 
 _SIZE = (1180, 690)
@@ -79,6 +82,7 @@ class CompareFitsDialog(QDialog):
                 self._pictures,
                 warped_hu=candidate.warped_hu,
                 displacement_vox=candidate.registration.displacement_vox,
+                labels=self._labels[candidate.fit],
                 stale=False,
             )
             for image in _SHOWN:
@@ -90,6 +94,10 @@ class CompareFitsDialog(QDialog):
     def _fill(self) -> None:
         assert self._store.pictures is not None, "a case that is compared is shown"
         self._pictures = self._store.pictures
+        self._labels = {
+            candidate.fit: carried(self._pictures.labels, self.comparison.case, candidate.registration)
+            for candidate in self.comparison.candidates
+        }
         captions = {name: FIGURES[name] for name in self._names()}
         for number, (text, tooltip) in enumerate(captions.values(), start=3):
             caption = label(text, "dim")
@@ -152,9 +160,9 @@ class CompareFitsDialog(QDialog):
 
     def _seen_from(self, plane: PlaneName) -> ViewState:
         """The slice through the middle of the box, which fills half a pane; or the cursor's slice."""
-        view = replace(
-            self._store.view, plane=plane, layout="compare", comparison=None, drawing_box=False, marking=False
-        )
+        view = replace(self._store.view, plane=plane, layout="compare", comparison=None, flickering=False)
+        view = replace(view, drawing_box=False, marking=False, started_mm=None)
+        view = view.at(view.cursor_zyx, self._geometry.shape_zyx)
         box = self.comparison.box
         if box is None:
             return replace(view, zoom=1.0, pan_zyx_mm=(0.0, 0.0, 0.0))
@@ -162,6 +170,14 @@ class CompareFitsDialog(QDialog):
         return replace(view, zoom=1.0, pan_zyx_mm=_pan_to(box, self._geometry)).zoomed(
             _zoom_to(box, self._geometry, plane)
         )
+
+
+def carried(labels: Labels, case: Case, registration: Registration) -> Labels:
+    """The same structures as another registration carries them."""
+    moving = case.structures.moving
+    if moving is None:
+        return labels
+    return replace(labels, warped=engine.CarriedLabels.of(moving, case.moving.geometry, registration))
 
 
 def _made_in(step: Step) -> str:

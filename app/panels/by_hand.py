@@ -10,6 +10,7 @@ from PySide6.QtWidgets import QComboBox, QDoubleSpinBox, QGridLayout, QVBoxLayou
 from app.menus import Actions
 from app.panels.parts import action_button, label, row, set_role
 from app.store import Store
+from engine.registration import Registration
 from engine.rigid_motion import RigidMotion
 
 STEPS = (0.1, 0.5, 1.0, 2.0, 5.0, 10.0)
@@ -28,6 +29,7 @@ class ByHand(QWidget):
     def __init__(self, store: Store, actions: Actions) -> None:
         super().__init__()
         self._store = store
+        self._looked_at: tuple[Registration, bool] | None = None
         self.numbers = [_number(f"Shift toward {axis}, mm", _FARTHEST_MM) for axis, _, _ in _AXES]
         self.numbers += [_number(f"Turn about {axis}, degrees", 180.0) for axis, _, _ in _AXES]
         self.step = QComboBox(toolTip="What an arrow key or a click on an arrow changes, in mm and degrees")
@@ -58,7 +60,18 @@ class ByHand(QWidget):
             field.blockSignals(False)
         self.setEnabled(not store.running)
         self.step.setCurrentIndex(self.step.findData(store.settings.by_hand_step))
-        self.warning.setVisible(bool(store.case.current.displacement_vox.any()))
+        self.warning.setVisible(self._is_deformed(store.case.current))
+
+    def _is_deformed(self, registration: Registration) -> bool:
+        """Looked at once for each state: the hand moves many times."""
+        if self._looked_at is None or self._looked_at[0] is not registration:
+            self._looked_at = registration, bool(registration.displacement_vox.any())
+        return self._looked_at[1]
+
+    def commit(self) -> None:
+        """Take what was typed and not left yet."""
+        for field in self.numbers:
+            field.interpretText()
 
     def _take(self, number: int, value: float) -> None:
         draft = self._store.draft

@@ -57,11 +57,15 @@ class HistoryPanel(Panel):
         store.view_changed.connect(self._follow_comparison)
         store.history_changed.connect(self._show_thumbnails)
         self._compared: int | None = None
+        self._shown: tuple[str, int, int] | None = None
         self.show_case()
 
     def show_case(self) -> None:
         """List the states in the order in which they came; those beyond undo and redo dimmed and set in."""
         case = self._store.case
+        shown = None if case is None else (case.id, case.cursor, len(case.states))
+        marked = self._store.marked_state if shown == self._shown else None
+        self._shown = shown
         self._filling = True
         self.list.clear()
         if case is None:
@@ -70,9 +74,9 @@ class HistoryPanel(Panel):
             self.list.addItem(item)
         else:
             self._fill(case)
-            self.list.setCurrentRow(case.cursor)
+            self.list.setCurrentRow(case.cursor if marked is None else marked)
         self._filling = False
-        self._store.mark_state(None if case is None else case.cursor)
+        self._store.mark_state(None if case is None else self.list.currentRow())
 
     def _fill(self, case: Case) -> None:
         line, compared = case.line(), self._store.view.other_state

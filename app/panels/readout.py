@@ -53,7 +53,10 @@ class Readout(QStatusBar):
         if pictures is None:
             self.values.setText("No images open")
             return
-        self.values.setText(readout_text(pictures, self._hovered or self._store.view.cursor_zyx))
+        pointed = self._hovered
+        if pointed is None or any(i >= n for i, n in zip(pointed, pictures.geometry.shape_zyx, strict=True)):
+            pointed = self._store.view.cursor_zyx
+        self.values.setText(readout_text(pictures, pointed))
 
     def show_device(self) -> None:
         self.device.setText(f"Device: {self._store.device}")

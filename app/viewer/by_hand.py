@@ -47,6 +47,11 @@ NUDGES: MappingProxyType[str, tuple[str, str, str, Nudge]] = MappingProxyType(
 """Name: text, key, tooltip and what it does to the moving image."""
 
 
+def _may_move(store: Store) -> bool:
+    """Whether the alignment still goes on: it may be kept or cancelled while the button is down."""
+    return store.draft is not None and not store.running
+
+
 class ShiftTool:
     """Drags the moving image along; a click sets the cursor."""
 
@@ -56,7 +61,7 @@ class ShiftTool:
 
     def move(self, gesture: Gesture) -> None:
         self._is_drag = self._is_drag or _pixels_between(self._start, gesture) > _STILL_PIXELS
-        if self._is_drag:
+        if self._is_drag and _may_move(self._store):
             across, down = (now - then for now, then in zip(gesture.place_mm, self._start.place_mm, strict=True))
             right, bottom = _along(self._plane, self._store.pictures.geometry)
             self._store.set_draft(self._from.shifted(across * right + down * bottom))
@@ -77,6 +82,8 @@ class TurnTool:
         self._start = self._angle(gesture)
 
     def move(self, gesture: Gesture) -> None:
+        if not _may_move(self._store):
+            return
         angle = self._angle(gesture) - self._start
         self._store.set_draft(_turned(self._from, self._plane, self._store, angle))
 

@@ -106,7 +106,7 @@ class Pictures:
     def _remembered(self, name: str, volume: Any, plane: Plane, index: int) -> Any:
         known = self._slices.get(name)
         if known is None or known[0] != (plane.name, index):
-            if plane.normal == _LAST_AXIS:
+            if plane.normal == _LAST_AXIS and isinstance(volume, np.ndarray):
                 volume, at = self._slab(name, volume, index)
             else:
                 at = index
@@ -136,6 +136,7 @@ class Pictures:
                 self,
                 warped_hu=self.other_warped_hu if other else self.moving_hu,
                 displacement_vox=self.other_displacement_vox if other else None,
+                labels=replace(self.labels, warped=None if other else self.labels.aligned),
                 version=-self.version - 1,
             )
             known = self._slices["before"] = (None, shown)

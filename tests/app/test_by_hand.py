@@ -189,3 +189,17 @@ def test_every_layout_comparison_and_overlay_follows_the_hand(by_hand, layout):
         by_hand.grab()
     titles = {pane.state.title for pane in by_hand.grid.panes if pane.isVisible() and pane.state.slot.image != "fixed"}
     assert all("(by hand)" in title for title in titles)
+
+
+def test_swapping_the_roles_waits_for_the_hand(by_hand, qtbot):
+    fixed = by_hand.store.fixed
+    by_hand.commands.swap_images()
+    assert by_hand.store.fixed is fixed
+    by_hand.commands.cancel()
+    by_hand.commands.swap_images()
+    assert by_hand.store.moving is fixed
+    wait_pictures(by_hand, qtbot)
+    by_hand.commands.begin_by_hand()
+    plain = by_hand.store.case.current.displacement_vox
+    expected = warped_volume(fixed, replace(by_hand.store.case.current, displacement_vox=plain))
+    np.testing.assert_allclose(by_hand.store.pictures.moving_hu[6, :, :], expected[6], atol=0.5)

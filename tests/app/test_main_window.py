@@ -457,3 +457,15 @@ def test_there_is_one_second_window_at_most(opened, qtbot):
     (window,) = opened.findChildren(PopOut)
     assert len(window.grid.panes) == 12
     window.close()
+
+
+def test_a_smaller_case_under_the_pointer(opened, volumes, qtbot):
+    opened.readout.hover((11, 19, 25))
+    part = Box(0, 10, 0, 10, 0, 6)
+    smaller = [
+        replace(v, hu=v.hu[part.slices_zyx], geometry=v.geometry.cropped(part), valid=v.valid[part.slices_zyx])
+        for v in volumes
+    ]
+    opened.store.set_images(*smaller)
+    wait_pictures(opened, qtbot)
+    assert opened.readout.values.text().startswith("voxel 5, 5, 3")

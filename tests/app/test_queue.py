@@ -89,6 +89,20 @@ def test_cancel_holds_back_what_waits_until_it_is_told_to_go_on(regions, fake_en
     assert (names(regions), waiting(regions)) == (["rso 1"], [])
 
 
+def test_what_is_held_back_does_not_follow_another_step(regions, fake_engine, qtbot):
+    begin_endless(regions, qtbot, fake_engine)
+    regions.commands.rso()
+    fake_engine.endless = False
+    qtbot.mouseClick(regions.run_panel.cancel_button, LEFT)
+    wait_idle(regions, qtbot)
+    regions.commands.general()
+    wait_idle(regions, qtbot)
+    assert (names(regions), waiting(regions)) == (["general"], ["Region 1 (RSO)"])
+    regions.commands.go_on()
+    wait_idle(regions, qtbot)
+    assert (names(regions), waiting(regions)) == (["general", "rso 1"], [])
+
+
 def test_a_failure_stops_the_queue_and_says_so(regions, fake_engine, qtbot):
     fake_engine.error = InputError("Expected something else.")
     press(regions, qtbot, Qt.Key.Key_4, CONTROL | SHIFT)

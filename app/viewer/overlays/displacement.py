@@ -42,6 +42,8 @@ def bar(context: SliceContext) -> ColorBar:
     title = f"displacement, {QUANTITIES[quantity]}, mm"
     if quantity == "change":
         title = f"change since {context.pictures.other_name or 'the alignment'}, mm"
+        if context.pictures.other_warped_hu is not None and context.pictures.other_displacement_vox is None:
+            title = f"length; {context.pictures.other_name} is aligned in another way, mm"
     if quantity in _PATIENT_AXIS:
         return ColorBar(title, _SIGNED_STOPS, (f"{-most:+.0f}", "0", f"{most:+.0f}"))
     return ColorBar(title, STOPS, ("0", f"{most / 2:g}", f"{most:g}"))

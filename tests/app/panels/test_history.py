@@ -132,3 +132,11 @@ def test_the_menu_of_a_state_is_about_that_state(branched, qtbot):
     assert [action.isEnabled() for action in panel.menu.actions()] == [True, False, False]
     panel.menu.close()
     assert branched.store.case.cursor == 3
+
+
+def test_a_box_that_is_drawn_leaves_the_marked_state(branched, qtbot):
+    branched.history.list.setCurrentRow(0)
+    branched.store.add_box(Box(2, 9, 3, 8, 1, 6))
+    branched.commands.guide()
+    assert branched.store.case.regions is not None
+    assert (branched.history.list.currentRow(), branched.store.marked_state) == (0, 0)

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from app.viewer.contours import Labels
 from app.viewer.overlays import OVERLAYS
 from app.viewer.overlays.displacement import values_mm
 from app.viewer.overlays.jacobian import colored
@@ -225,3 +226,10 @@ def test_a_large_box_is_sampled(pictures, monkeypatch):
     shown = replace(pictures, warped_hu=pictures.fixed_hu + np.arange(12, dtype=np.float32)[:, None, None])
     box = Box(4, 24, 5, 20, 2, 10)  # 2400 voxels: every fourth slice
     assert box_rmse_hu(shown, box) == pytest.approx(np.sqrt((2**2 + 6**2) / 2), abs=1e-3)
+
+
+def test_before_shows_no_contours_of_the_present_state(pictures):
+    aligned, warped = object(), object()
+    shown = replace(pictures, labels=Labels(aligned=aligned, warped=warped))
+    assert shown.before().labels.warped is aligned
+    assert replace(shown, other_warped_hu=pictures.fixed_hu).before().labels.warped is None
