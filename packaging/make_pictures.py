@@ -29,7 +29,9 @@ ROOT = Path(__file__).resolve().parents[1]
 SIZES = ("1366x768", "1920x1080", "3840x2160")
 STEP_LIMIT_MS = 15 * 60_000
 _QUALITY = 82
-_LUNG_HU = (-980, -400)
+_LUNG_BELOW_HU = -400
+_PATIENCE_MS = 10
+"""Between two looks: a hand that never rests would take a processor from the work."""
 
 Key = Qt.Key
 CONTROL, SHIFT, ALT = (
@@ -65,7 +67,7 @@ class Photographer:
         timer.start()
         quiet.start()
         while not quiet.hasExpired(quiet_ms) or not ready():
-            self._application.processEvents()
+            QTest.qWait(_PATIENCE_MS)
             if not ready():
                 quiet.restart()
             if timer.hasExpired(STEP_LIMIT_MS):
@@ -164,13 +166,14 @@ def write_files(folder: Path) -> Path:
     """The built-in pair as files, and the lungs of both images as labels."""
     from engine.io.images import write_image
     from engine.phantom.thorax import thorax_pair
+    from engine.preprocess import body_of
 
     pair, images = thorax_pair(), folder / "Patient A"
     images.mkdir()
     for name, volume in (("planning CT", pair.fixed), ("CBCT", pair.moving)):
         write_image(images / f"{name}.mha", volume.hu, volume.geometry)
     for name, volume in (("fixed", pair.fixed), ("moving", pair.moving)):
-        lung = (volume.hu > _LUNG_HU[0]) & (volume.hu < _LUNG_HU[1])
+        lung = (volume.hu < _LUNG_BELOW_HU) & body_of(volume)
         write_image(folder / f"{name} labels.mha", lung.astype("uint8"), volume.geometry)
     return folder
 
