@@ -15,7 +15,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from PySide6.QtCore import QElapsedTimer, QPoint, QSettings, Qt
+from PySide6.QtCore import QElapsedTimer, QEventLoop, QPoint, QSettings, Qt, QTimer
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication, QDialogButtonBox, QWidget
 
@@ -31,7 +31,7 @@ STEP_LIMIT_MS = 15 * 60_000
 _QUALITY = 82
 _LUNG_BELOW_HU = -400
 _PATIENCE_MS = 10
-"""Between two looks: a hand that never rests would take a processor from the work."""
+"""Between two looks, in an event loop: `processEvents` and `qWait` keep Python from the worker."""
 
 Key = Qt.Key
 CONTROL, SHIFT, ALT = (
@@ -67,7 +67,9 @@ class Photographer:
         timer.start()
         quiet.start()
         while not quiet.hasExpired(quiet_ms) or not ready():
-            QTest.qWait(_PATIENCE_MS)
+            rest = QEventLoop()
+            QTimer.singleShot(_PATIENCE_MS, rest.quit)
+            rest.exec()
             if not ready():
                 quiet.restart()
             if timer.hasExpired(STEP_LIMIT_MS):
