@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import QTimer, Signal
+from PySide6.QtCore import QTimer
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QPushButton, QSizePolicy
 
 from app.menus import Actions
@@ -15,9 +15,7 @@ _LOOK_DELAY_MS = 60
 
 
 class TourStrip(QFrame):
-    """Goes on by itself as soon as the store shows that a step was done. `left`: it was closed."""
-
-    left = Signal()
+    """Goes on by itself as soon as the store shows that a step was done."""
 
     def __init__(self, store: Store, actions: Actions) -> None:
         super().__init__()
@@ -71,7 +69,6 @@ class TourStrip(QFrame):
 
     def leave(self) -> None:
         self.hide()
-        self.left.emit()
 
     def look(self) -> None:
         """Go on past every step that is done; begin again where another case was opened."""
