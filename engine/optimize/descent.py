@@ -19,6 +19,8 @@ from engine.progress import STOP, Job, Preview, PreviewClock, Progress
 
 _FOLD_WEIGHT = 5.0
 _WARM_UP = 10
+_REST = 0.003
+"""Share of the learning rate when a search has settled."""
 _MASK_EVERY = 10
 """Iterations between two looks at which voxels both scanners saw."""
 
@@ -36,6 +38,8 @@ class Problem:
     `stiffness`: how much smoother than usual the result is to be; it divides the roughness budget.
     `error_may_grow`: whether a state is kept whose squared error is above the start's, as guidance may ask for.
     `relative`: whether the dissimilarity counts in shares of that of unlike images, so that one λ serves them all.
+    `settles_after`: iterations of the whole stage after which the search only polishes what it found, however many are
+    asked for, or none to search as long as that.
     `preview`: from a residual to what a window can show, or none.
     `errors_hu`: from the warped image and the squared error in the region to the errors of image and box that are told.
     """
@@ -49,6 +53,7 @@ class Problem:
     smoothness: float | None
     errors_hu: Callable[[Tensor, float], tuple[float | None, float | None]]
     coarse_step: int = 1
+    settles_after: int | None = None
     preview: Callable[[Tensor], Preview] | None = None
     unfaded: Callable[[Tensor], Tensor] | None = None
     guiding: Callable[[Tensor], Tensor] | None = None
@@ -82,8 +87,9 @@ def descend(problem: Problem, what: Parametrization, iterations: int, before: in
     look, clock = _Look(problem), PreviewClock()
     best = look.at(what.residual()).as_outcome(what)
     highest_mse = best.mse
+    settled = _settled(problem, iterations, of or iterations)
     for iteration in range(1, iterations + 1):
-        optimizer.learning_rate = what.learning_rate * _pace(iteration, iterations)
+        optimizer.learning_rate = what.learning_rate * _pace(iteration, settled)
         look.step(optimizer, what)
         if iteration % _MASK_EVERY == 0:
             best = look.renewed(best, what.residual())
@@ -98,9 +104,21 @@ def descend(problem: Problem, what: Parametrization, iterations: int, before: in
     return replace(best, iterations=before + iterations)
 
 
-def _pace(iteration: int, iterations: int) -> float:
-    """Share of the learning rate: a short rise, since Adam's first steps move all by the whole of it, then a cosine."""
-    return min(1.0, iteration / _WARM_UP) * 0.5 * (1.0 + math.cos(math.pi * iteration / (iterations + 1)))
+def _settled(problem: Problem, iterations: int, total: int) -> int:
+    """After how many of these iterations the search settles, as many as would be its share of the stage."""
+    if problem.settles_after is None or total <= problem.settles_after:
+        return iterations
+    return round(iterations * problem.settles_after / total)
+
+
+def _pace(iteration: int, settled: int) -> float:
+    """Share of the learning rate: a short rise, since Adam's first steps move all by the whole of it, then a cosine.
+
+    After it the rate falls as 1 / iteration, so that even many more iterations end near where the cosine ended.
+    """
+    if iteration > settled:
+        return _REST * settled / iteration
+    return min(1.0, iteration / _WARM_UP) * 0.5 * (1.0 + math.cos(math.pi * iteration / (settled + 1)))
 
 
 def _progress(problem: Problem, state: _State, done: int, total: int, preview: Preview | None, best: bool) -> Progress:

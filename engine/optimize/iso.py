@@ -34,6 +34,9 @@ WORKING_SPACING_MM = 3.0
 _CONTROL_STRIDE = 3
 """Voxels from control point to control point. Two are few enough to follow streaks: half of the gain is lost again."""
 
+_SETTLES_AFTER = 100
+"""Iterations by field: more lower the error in HU and lead landmarks of phantoms away (tests/benchmarks/results.md)."""
+
 _START_SIGMA_VOX = 2.0
 """Of the coarse level: the distance of its control points."""
 
@@ -101,7 +104,7 @@ def _by_field(
         else:
             carried = resized_displacement(found, geometry, grid.geometry)
         problem = _problem(fixed, start, begin, lambda whole: whole, settings, smoothness, preview)
-        problem = replace(problem, coarse_step=_CONTROL_STRIDE)
+        problem = replace(problem, coarse_step=_CONTROL_STRIDE, settles_after=_SETTLES_AFTER)
         control = ControlGrid(grid.geometry.shape_zyx, _CONTROL_STRIDE, device, carried)
         outcome: Outcome = yield from descend(problem, control, count, before, settings.iterations)
         found, geometry = outcome.residual, grid.geometry

@@ -127,6 +127,25 @@ def test_stop_returns_the_best_so_far() -> None:
     assert 2000 * outcome.mse**0.5 == pytest.approx(min(report.rmse_hu for report in reports), rel=1e-6)
 
 
+def test_a_search_that_settles_ends_where_a_shorter_one_ends() -> None:
+    """Ten times the iterations: the same steps until it settles, then next to none; a level takes its share of them."""
+    problem = replace(_problem("lncc", 0.01), settles_after=40)
+    short, reports = _run(problem, 40)
+    long, more = _run(problem, 200)
+    level = finish(descend(problem, _control(), 100, before=100, of=200))
+    unsettled, _ = _run(replace(problem, settles_after=None), 200)
+
+    assert [report.rmse_hu for report in more[:40]] == [report.rmse_hu for report in reports]
+    assert more[-1].done == 200
+    assert _apart(long, short) < 0.2 < 1.0 < _apart(unsettled, short)
+    assert _apart(long, level) > 0.2, "half of the iterations of the stage settle after half as many"
+
+
+def _apart(one: Outcome, other: Outcome) -> float:
+    """The longest way from one displacement to the other, voxels."""
+    return float((one.residual - other.residual).norm(dim=1).max())
+
+
 def test_only_the_region_is_measured_and_only_weighted_voxels_are_fitted() -> None:
     """A second blob, moved the other way, lies where the weight is zero: it has no say."""
     problem = _problem()
