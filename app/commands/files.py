@@ -11,7 +11,7 @@ import numpy as np
 from PySide6.QtCore import Signal
 
 import engine
-from app.commands.regions import Regions
+from app.commands.regions import Marks
 from app.worker import job_of
 from engine.regions import Use
 from engine.shapes import MaskArray
@@ -23,10 +23,12 @@ _OF_MASK = {"rigid": "each piece keeps its shape", "excluded": "nothing correspo
 RESULTS = "results"
 """The export that writes everything into a folder."""
 
+_SAVING, _EXPORTING = "Saving the case", "Exporting"
+
 Role = Literal["fixed", "moving"]
 
 
-class Files(Regions):
+class Files(Marks):
     """Images, cases, masks and contours to open; cases and results to write."""
 
     image_needs_role = Signal(str)
@@ -81,32 +83,10 @@ class Files(Regions):
         self._begin("Making the demo case", job_of(make), lambda pair: self.store.set_images(*pair))
 
     def save(self, folder: str | Path) -> None:
-        self.guide()
-        case, folder = self.store.case, Path(folder)
-        force = folder == self.store.folder
-
-        def saved(_: object) -> None:
-            self.store.set_saved(case, folder)
-            self.autosave.forget(case)
-            self.told.emit(f"Saved in {folder}.")
-
-        self._begin("Saving the case", job_of(lambda: engine.save_case(case, folder, force=force)), saved)
+        self._with_masks(_SAVING, lambda: self._save(Path(folder)))
 
     def export(self, name: str, path: str | Path) -> None:
-        self.guide()
-        case, path = self.store.case, Path(path)
-
-        def write() -> None:
-            if name == RESULTS:
-                engine.write_results(case, path, {"device": engine.device_name()}, engine.warped_hu(case))
-            else:
-                engine.EXPORTERS[name].write(case, path)
-
-        def exported(_: object) -> None:
-            self.store.set_exported()
-            self.told.emit(f"Exported to {path}.")
-
-        self._begin("Exporting", job_of(write), exported)
+        self._with_masks(_EXPORTING, lambda: self._export(name, Path(path)))
 
     def load_mask(self, use: Use, path: str | Path) -> None:
         """Read a mask on the fixed grid; it counts beside the boxes of the same use."""
@@ -157,3 +137,29 @@ class Files(Regions):
     def forget_structures(self) -> None:
         """Drop the contours of both images."""
         self.store.set_structures(Structures())
+
+    def _save(self, folder: Path) -> None:
+        case = self.store.case
+        force = folder == self.store.folder
+
+        def saved(_: object) -> None:
+            self.store.set_saved(case, folder)
+            self.autosave.forget(case)
+            self.told.emit(f"Saved in {folder}.")
+
+        self._begin(_SAVING, job_of(lambda: engine.save_case(case, folder, force=force)), saved)
+
+    def _export(self, name: str, path: Path) -> None:
+        case = self.store.case
+
+        def write() -> None:
+            if name == RESULTS:
+                engine.write_results(case, path, {"device": engine.device_name()}, engine.warped_hu(case))
+            else:
+                engine.EXPORTERS[name].write(case, path)
+
+        def exported(_: object) -> None:
+            self.store.set_exported()
+            self.told.emit(f"Exported to {path}.")
+
+        self._begin(_EXPORTING, job_of(write), exported)

@@ -20,16 +20,24 @@ class Fits(Steps):
 
     def compare_image_fits(self) -> None:
         """Refine the image with every fit and keep none until one is taken."""
-        settings, case = self.store.settings, self._paired_case()
-        if case is not None:
-            self._compare_fits(Comparison(case, "Compare fits"), lambda fit: iso_settings(settings, fit))
+        settings, title = self.store.settings, "Compare fits"
+        if self._paired_case() is not None:
+            self._with_masks(
+                title,
+                lambda: self._compare_fits(Comparison(self.store.case, title), lambda fit: iso_settings(settings, fit)),
+            )
 
     def compare_region_fits(self) -> None:
         """Refine the selected region with every fit and keep none until one is taken."""
         settings, case, named = self.store.settings, self._paired_case(), self._region()
         if case is not None and named is not None:
-            comparison = Comparison(case, f"Compare fits, {named.name}", named.box)
-            self._compare_fits(comparison, lambda fit: rso_settings(settings, named.box, fit))
+            title = f"Compare fits, {named.name}"
+            self._with_masks(
+                title,
+                lambda: self._compare_fits(
+                    Comparison(self.store.case, title, named.box), lambda fit: rso_settings(settings, named.box, fit)
+                ),
+            )
 
     def take(self, comparison: Comparison, candidate: Candidate) -> None:
         """Make one of the compared results the next state of the case."""

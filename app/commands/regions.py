@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QObject, QTimer
@@ -9,14 +10,15 @@ from PySide6.QtCore import QObject, QTimer
 import engine
 from app.commands.work import Work
 from app.store import Store
+from app.texts import tr
 from app.viewer.boxes import USES
 from app.worker import Worker, job_of
 from engine.case import Case
 from engine.errors import InputError
-from engine.preprocess import BONE_HU, shrunk_to_body, with_boxes
-from engine.regions import NamedBox, Use
+from engine.preprocess import BONE_HU, Masks, holds, masks_of, shrunk_to_body
+from engine.regions import NamedBox, Regions, Use
 from engine.roi import Box
-from engine.volume import IN_HU
+from engine.volume import IN_HU, Volume
 
 if TYPE_CHECKING:
     from engine.error_map import ErrorMap
@@ -25,7 +27,10 @@ _GUIDE_DELAY_MS = 200
 """Masks are made when the hand rests, so that dragging stays smooth."""
 
 
-class Regions(Work):
+_PROPOSING = "Proposing regions"
+
+
+class Marks(Work):
     """Keeps the case's masks in step with the boxes."""
 
     def __init__(self, store: Store, worker: Worker, parent: QObject | None = None) -> None:
@@ -45,8 +50,10 @@ class Regions(Work):
             self.told.emit("Bone is found by its HU, and the fixed image is not in HU. Load a rigid mask instead.")
             return
         store.change_box(store.selected, use=use)
-        if use == "rigid" and with_boxes(None, [named.box], store.fixed, BONE_HU) is None:
-            self.told.emit(f"No voxel of {BONE_HU:.0f} HU or more in {named.name}: nothing is kept rigid there.")
+        if use == "rigid":
+            task = self.worker.submit(job_of(holds, named.box, store.fixed, BONE_HU))
+            task.succeeded.connect(lambda found: found or self._tell_no_bone(named.name))
+            task.failed.connect(self.failed)
 
     def snap_box(self) -> None:
         """Shrink the selected box to what it holds of the patient."""
@@ -69,29 +76,62 @@ class Regions(Work):
         self._begin("Looking for the body", job_of(shrunk_to_body, named.box, fixed), keep)
 
     def guide(self) -> None:
-        """Bring the case's boxes and masks up to date, unless a step runs that began with those it has."""
+        """Have boxes and masks of the case brought up to date, unless a step runs that began with those it has."""
         self._guide_due.stop()
-        if self.store.running:
+        store, regions = self.store, self.store.unmarked()
+        if regions is None or store.running:
             return
-        try:
-            self.store.guide()
-        except InputError as error:
-            self.failed.emit(error)
+        if store.has_masks_of(regions):
+            store.mark(regions)
+            return
+        fixed = store.fixed
+        task = self.worker.submit(job_of(masks_of, regions, fixed), lasting=True)
+        task.succeeded.connect(lambda masks: self._take_masks(regions, fixed, masks))
+        task.failed.connect(self.failed)
 
     def propose_regions(self) -> None:
         """Look for places that probably are still wrong and make them boxes."""
-        case = self._paired_case()
-        if case is not None:
-            self._begin(
-                "Proposing regions", lambda: engine.proposed_boxes(case, engine.Runtime()), self._take_proposals
-            )
+        if self._paired_case() is not None:
+            self._with_masks(_PROPOSING, self._propose)
 
     def _paired_case(self) -> Case | None:
         """The case, or none and a word on what is missing."""
         if self.store.case is None:
             self.failed.emit(InputError("Expected two images; open a fixed and a moving image first."))
-        self.guide()
         return self.store.case
+
+    def _with_masks(self, title: str, then: Callable[[], object], leads_on: bool = False) -> None:
+        """Go on once the masks of the case follow the boxes; where they do not yet, the worker makes them first."""
+        store, regions = self.store, self.store.unmarked()
+        if regions is None or store.running:
+            then()
+        elif store.has_masks_of(regions):
+            store.mark(regions)
+            then()
+        else:
+
+            def keep(masks: Masks) -> None:
+                store.mark(regions, masks)
+                then()
+
+            self._begin(title, job_of(masks_of, regions, store.fixed), keep, leads_on=leads_on)
+
+    def _take_masks(self, regions: Regions, fixed: Volume, masks: Masks) -> None:
+        """Masks that were made meanwhile, unless boxes or images have changed or a step has begun since."""
+        store, unmarked = self.store, self.store.unmarked()
+        if unmarked is not None and unmarked.same_as(regions) and store.fixed is fixed and not store.running:
+            store.mark(regions, masks)
+
+    def _propose(self) -> None:
+        case = self.store.case
+        self._begin(_PROPOSING, lambda: engine.proposed_boxes(case, engine.Runtime()), self._take_proposals)
+
+    def _tell_no_bone(self, name: str) -> None:
+        self.told.emit(
+            tr("No voxel of {hu} HU or more in {name}: nothing is kept rigid there.").format(
+                hu=f"{BONE_HU:.0f}", name=name
+            )
+        )
 
     def _region(self) -> NamedBox | None:
         """The selected box if it is to be optimised, or none and a word on what is missing."""

@@ -149,7 +149,9 @@ class Steps(Files):
             self._begin_step(step)
 
     def _begin_step(self, step: Planned) -> None:
-        self.guide()
+        self._with_masks(step.title, lambda: self._run(step), leads_on=True)
+
+    def _run(self, step: Planned) -> None:
         case = self.store.case
 
         def start() -> Job[Registration]:
