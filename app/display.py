@@ -15,6 +15,7 @@ from PySide6.QtCore import QObject, Signal
 import engine
 from app.store import Store
 from app.viewer.contours import Labels
+from app.viewer.patched import Patched
 from app.viewer.slicing import Pictures
 from app.worker import Task, Worker, job_of
 from engine.case import Case
@@ -32,7 +33,7 @@ _REMEMBERED = 3
 
 
 class Display(QObject):
-    """Owner of `store.pictures`."""
+    """Owner of `store.pictures`. `_under`: what previews of a box are laid over."""
 
     failed = Signal(object)
 
@@ -44,7 +45,7 @@ class Display(QObject):
         self._body: tuple[Volume, MaskArray] | None = None
         self._task: Task | None = None
         self._shown: Registration | None = None
-        self._live: HuArray | None = None
+        self._under: HuArray | None = None
         self._moved: MovedImage | None = None
         self._labels: tuple[tuple[object, ...], Labels] | None = None
         self._version = 0
@@ -71,7 +72,7 @@ class Display(QObject):
         if before is None:
             self._forget_all()
             self._request_body(case.fixed)
-        self._shown, self._live = registration, None
+        self._shown, self._under = registration, None
         moving, warped = self._known_moving(case), self._known_warped(registration)
         shown = Pictures(
             case.fixed.geometry,
@@ -106,16 +107,15 @@ class Display(QObject):
         pictures = self._store.pictures
         if pictures is None or self._store.case is None:
             return
-        if preview.warped_hu.shape == pictures.geometry.shape_zyx:
-            self._live = preview.warped_hu
-        elif self._live is None:
-            before = pictures.warped_hu
-            self._live = (
-                np.full(pictures.geometry.shape_zyx, PADDING_HU, np.float32) if before is None else before.copy()
-            )
-        if self._live is not preview.warped_hu:
-            self._live[preview.region.slices_zyx] = preview.warped_hu
-        self._set(replace(pictures, warped_hu=self._live))
+        shape = pictures.geometry.shape_zyx
+        if preview.warped_hu.shape == shape:
+            self._under = live = preview.warped_hu
+        else:
+            if self._under is None:
+                unknown = np.broadcast_to(np.float32(PADDING_HU), shape)
+                self._under = unknown if pictures.warped_hu is None else pictures.warped_hu
+            live = Patched(self._under, preview.region, preview.warped_hu)
+        self._set(replace(pictures, warped_hu=live))
 
     def end_preview(self) -> None:
         """Show the case again as it is."""
@@ -173,7 +173,7 @@ class Display(QObject):
         self._set(None if fixed is None else Pictures(fixed.geometry, fixed.hu, fixed.valid))
 
     def _forget_all(self) -> None:
-        self._shown, self._live, self._aligned, self._moved = None, None, None, None
+        self._shown, self._under, self._aligned, self._moved = None, None, None, None
         self._warped.clear()
         self._held.clear()
         for _, task in self._asked.values():

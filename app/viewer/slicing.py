@@ -16,6 +16,7 @@ from app.viewer.boxes import Outline, outline
 from app.viewer.comparisons import COMPARED, COMPARISONS, compared, glass, split_at_mm
 from app.viewer.contours import Labels
 from app.viewer.marks import Mark, Pairs
+from app.viewer.patched import Patched
 from app.viewer.planes import Plane, letters, plane_of
 from app.viewer.view_state import IMAGES, ComparisonName, ImageName, Index, Slot, ViewState, WindowHu
 from engine.geometry import Geometry
@@ -64,7 +65,7 @@ class Pictures:
     fixed_hu: HuArray
     fixed_valid: MaskArray
     moving_hu: HuArray | MovedImage | None = None
-    warped_hu: HuArray | MovedImage | None = None
+    warped_hu: HuArray | MovedImage | Patched | None = None
     displacement_vox: DisplacementArray | None = field(default=None, repr=False)
     rigid: MaskArray | None = field(default=None, repr=False)
     excluded: MaskArray | None = field(default=None, repr=False)
@@ -79,7 +80,7 @@ class Pictures:
     is_draft: bool = False
     _slices: dict[str, tuple[object, Any]] = field(default_factory=dict, init=False, repr=False)
 
-    def volume(self, image: ImageName) -> HuArray | MovedImage | None:
+    def volume(self, image: ImageName) -> HuArray | MovedImage | Patched | None:
         """The voxels behind an image; the difference has none of its own."""
         return {"fixed": self.fixed_hu, "moving": self.moving_hu, "warped": self.warped_hu}.get(image)
 
@@ -106,7 +107,7 @@ class Pictures:
     def _remembered(self, name: str, volume: Any, plane: Plane, index: int) -> Any:
         known = self._slices.get(name)
         if known is None or known[0] != (plane.name, index):
-            if plane.normal == _LAST_AXIS and isinstance(volume, np.ndarray):
+            if plane.normal == _LAST_AXIS and isinstance(volume, (np.ndarray, Patched)):
                 volume, at = self._slab(name, volume, index)
             else:
                 at = index
@@ -358,7 +359,7 @@ def box_rmse_hu(pictures: Pictures, box: Box) -> float | None:
     Of a large box every few slices count, so that the window answers meanwhile. Unknown while the moving image is
     aligned by hand.
     """
-    if not isinstance(pictures.warped_hu, np.ndarray):
+    if pictures.warped_hu is None or pictures.is_draft:
         return None
     depth, *rest = box.slices_zyx
     thin = slice(depth.start, depth.stop, math.ceil(math.prod(box.shape_zyx) / _MOST_VOXELS)), *rest
