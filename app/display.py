@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PySide6.QtCore import QObject, Signal
+from PySide6.QtCore import QObject, QTimer, Signal
 
 import engine
 from app.store import Store
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from engine.spatial.section import MovedImage
 
 _REMEMBERED = 3
+_REST_MS = 150
+"""A hand that has not moved for so long rests: then its alignment is shown in every voxel."""
 
 
 class Display(QObject):
@@ -52,6 +54,8 @@ class Display(QObject):
         self._held: dict[str, tuple[Registration, HuArray]] = {}
         self._asked: dict[str, tuple[Registration, Task]] = {}
         self._other: int | None = None
+        self._rested = QTimer(self, singleShot=True, interval=_REST_MS)
+        self._rested.timeout.connect(self._draw_out)
         store.case_changed.connect(self.update_pictures)
         store.draft_changed.connect(self._show_draft)
         store.boxes_changed.connect(self.update_held)
@@ -154,6 +158,7 @@ class Display(QObject):
         case, pictures, rigid = store.case, store.pictures, store.draft.rigid()
         known = self._moved or engine.MovedImage.of(case.moving, case.fixed.geometry, rigid)
         moved = self._moved = known.moved(rigid)
+        self._rested.start()
         nothing = np.broadcast_to(np.float32(0), case.current.displacement_vox.shape)
         self._set(
             replace(
@@ -166,6 +171,13 @@ class Display(QObject):
                 is_draft=True,
             )
         )
+
+    def _draw_out(self) -> None:
+        """Show the draft in every voxel."""
+        pictures = self._store.pictures
+        if self._moved is not None and pictures is not None and pictures.is_draft:
+            moved = self._moved.drawn_out()
+            self._set(replace(pictures, moving_hu=moved, warped_hu=moved))
 
     def _show_images_alone(self) -> None:
         fixed = self._store.fixed
@@ -182,9 +194,12 @@ class Display(QObject):
 
     def _set(self, pictures: Pictures | None) -> None:
         self._version += 1
-        self._store.set_pictures(
-            None if pictures is None else replace(pictures, version=self._version, **self._held_pictures())
-        )
+        before = self._store.pictures
+        if pictures is not None:
+            pictures = replace(pictures, version=self._version, **self._held_pictures())
+            if before is not None:
+                pictures.take_over(before)
+        self._store.set_pictures(pictures)
 
     def _held_pictures(self) -> dict[str, object]:
         """What is held, as fields of `Pictures`."""
