@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from engine.spatial.section import MovedImage
 
 _REMEMBERED = 3
+_REMEMBERED_BYTES = 400 * 2**20
+"""Of the warped images together: two of 512 × 512 × 200 voxels."""
+
 _REST_MS = 150
 """A hand that has not moved for so long rests: then its alignment is shown in every voxel."""
 
@@ -130,7 +133,8 @@ class Display(QObject):
         """Keep a warped image, and have a thumbnail made of it."""
         self._ask_thumbnail(registration, warped_hu)
         self._warped[id(registration)] = (registration, warped_hu)
-        while len(self._warped) > _REMEMBERED:
+        most = max(1, min(_REMEMBERED, _REMEMBERED_BYTES // max(1, warped_hu.nbytes)))
+        while len(self._warped) > most:
             self._warped.popitem(last=False)
 
     def _show_masks(self, case: Case) -> None:

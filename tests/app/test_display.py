@@ -88,3 +88,18 @@ def test_a_hand_that_rests_sees_every_voxel(opened, qtbot):
     opened.commands.cancel()
     wait_pictures(opened, qtbot)
     assert not opened.store.pictures.is_draft
+
+
+@pytest.mark.parametrize(("most_bytes", "kept"), [(10**9, 3), (2, 2), (1, 1), (0, 1)])
+def test_fewer_warped_images_are_remembered_the_larger_they_are(
+    opened, monkeypatch, make_step, qtbot, most_bytes, kept
+):
+    display, case = opened.commands.display, opened.store.case
+    size = case.fixed.hu.nbytes
+    monkeypatch.setattr("app.display._REMEMBERED_BYTES", most_bytes * size)
+    states = [case.current.after(make_step("iso")) for _ in range(5)]
+    for state in states:
+        display.remember(state, case.fixed.hu + 1)
+    known = [display._known_warped(state) is not None for state in states]
+    assert known == [False] * (5 - kept) + [True] * kept
+    wait_idle(opened, qtbot)
