@@ -10,11 +10,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PySide6.QtCore import QObject, Signal
+from PySide6.QtCore import QObject, QTimer, Signal
 
 import engine
 from app.store import Store
 from app.viewer.contours import Labels
+from app.viewer.patched import Patched
 from app.viewer.slicing import Pictures
 from app.worker import Task, Worker, job_of
 from engine.case import Case
@@ -29,10 +30,15 @@ if TYPE_CHECKING:
     from engine.spatial.section import MovedImage
 
 _REMEMBERED = 3
+_REMEMBERED_BYTES = 400 * 2**20
+"""Of the warped images together: two of 512 × 512 × 200 voxels."""
+
+_REST_MS = 150
+"""A hand that has not moved for so long rests: then its alignment is shown in every voxel."""
 
 
 class Display(QObject):
-    """Owner of `store.pictures`."""
+    """Owner of `store.pictures`. `_under`: what previews of a box are laid over."""
 
     failed = Signal(object)
 
@@ -44,13 +50,15 @@ class Display(QObject):
         self._body: tuple[Volume, MaskArray] | None = None
         self._task: Task | None = None
         self._shown: Registration | None = None
-        self._live: HuArray | None = None
+        self._under: HuArray | None = None
         self._moved: MovedImage | None = None
         self._labels: tuple[tuple[object, ...], Labels] | None = None
         self._version = 0
         self._held: dict[str, tuple[Registration, HuArray]] = {}
         self._asked: dict[str, tuple[Registration, Task]] = {}
         self._other: int | None = None
+        self._rested = QTimer(self, singleShot=True, interval=_REST_MS)
+        self._rested.timeout.connect(self._draw_out)
         store.case_changed.connect(self.update_pictures)
         store.draft_changed.connect(self._show_draft)
         store.boxes_changed.connect(self.update_held)
@@ -71,7 +79,7 @@ class Display(QObject):
         if before is None:
             self._forget_all()
             self._request_body(case.fixed)
-        self._shown, self._live = registration, None
+        self._shown, self._under = registration, None
         moving, warped = self._known_moving(case), self._known_warped(registration)
         shown = Pictures(
             case.fixed.geometry,
@@ -106,16 +114,15 @@ class Display(QObject):
         pictures = self._store.pictures
         if pictures is None or self._store.case is None:
             return
-        if preview.warped_hu.shape == pictures.geometry.shape_zyx:
-            self._live = preview.warped_hu
-        elif self._live is None:
-            before = pictures.warped_hu
-            self._live = (
-                np.full(pictures.geometry.shape_zyx, PADDING_HU, np.float32) if before is None else before.copy()
-            )
-        if self._live is not preview.warped_hu:
-            self._live[preview.region.slices_zyx] = preview.warped_hu
-        self._set(replace(pictures, warped_hu=self._live))
+        shape = pictures.geometry.shape_zyx
+        if preview.warped_hu.shape == shape:
+            self._under = live = preview.warped_hu
+        else:
+            if self._under is None:
+                unknown = np.broadcast_to(np.float32(PADDING_HU), shape)
+                self._under = unknown if pictures.warped_hu is None else pictures.warped_hu
+            live = Patched(self._under, preview.region, preview.warped_hu)
+        self._set(replace(pictures, warped_hu=live))
 
     def end_preview(self) -> None:
         """Show the case again as it is."""
@@ -126,7 +133,8 @@ class Display(QObject):
         """Keep a warped image, and have a thumbnail made of it."""
         self._ask_thumbnail(registration, warped_hu)
         self._warped[id(registration)] = (registration, warped_hu)
-        while len(self._warped) > _REMEMBERED:
+        most = max(1, min(_REMEMBERED, _REMEMBERED_BYTES // max(1, warped_hu.nbytes)))
+        while len(self._warped) > most:
             self._warped.popitem(last=False)
 
     def _show_masks(self, case: Case) -> None:
@@ -154,6 +162,7 @@ class Display(QObject):
         case, pictures, rigid = store.case, store.pictures, store.draft.rigid()
         known = self._moved or engine.MovedImage.of(case.moving, case.fixed.geometry, rigid)
         moved = self._moved = known.moved(rigid)
+        self._rested.start()
         nothing = np.broadcast_to(np.float32(0), case.current.displacement_vox.shape)
         self._set(
             replace(
@@ -167,13 +176,20 @@ class Display(QObject):
             )
         )
 
+    def _draw_out(self) -> None:
+        """Show the draft in every voxel."""
+        pictures = self._store.pictures
+        if self._moved is not None and pictures is not None and pictures.is_draft:
+            moved = self._moved.drawn_out()
+            self._set(replace(pictures, moving_hu=moved, warped_hu=moved))
+
     def _show_images_alone(self) -> None:
         fixed = self._store.fixed
         self._forget_all()
         self._set(None if fixed is None else Pictures(fixed.geometry, fixed.hu, fixed.valid))
 
     def _forget_all(self) -> None:
-        self._shown, self._live, self._aligned, self._moved = None, None, None, None
+        self._shown, self._under, self._aligned, self._moved = None, None, None, None
         self._warped.clear()
         self._held.clear()
         for _, task in self._asked.values():
@@ -182,9 +198,12 @@ class Display(QObject):
 
     def _set(self, pictures: Pictures | None) -> None:
         self._version += 1
-        self._store.set_pictures(
-            None if pictures is None else replace(pictures, version=self._version, **self._held_pictures())
-        )
+        before = self._store.pictures
+        if pictures is not None:
+            pictures = replace(pictures, version=self._version, **self._held_pictures())
+            if before is not None:
+                pictures.take_over(before)
+        self._store.set_pictures(pictures)
 
     def _held_pictures(self) -> dict[str, object]:
         """What is held, as fields of `Pictures`."""

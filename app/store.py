@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -19,7 +18,7 @@ from engine.case import Case
 from engine.geometry import transform_points
 from engine.guidance import Guidance
 from engine.pictures import Picture
-from engine.preprocess import BONE_HU, with_boxes
+from engine.preprocess import Masks
 from engine.progress import Progress
 from engine.regions import NamedBox, Regions, Use
 from engine.rigid_motion import RigidMotion
@@ -298,14 +297,21 @@ class Store(QObject):
         self.masks = kept if mask is None else {**kept, use: mask}
         self.boxes_changed.emit()
 
-    def guide(self) -> None:
-        """Bring the case's boxes and masks up to date with those here; costs nothing where they are."""
-        before, regions = self._guided, self.regions()
-        if self.case is None or regions.same_as(before):
-            return
-        self._guided, guidance = regions, self.case.guidance
-        if not regions.marks_like(before):
-            guidance = guidance_of(regions, guidance, self.case.fixed)
+    def unmarked(self) -> Regions | None:
+        """Boxes and files that the case does not follow yet."""
+        regions = self.regions()
+        return None if self.case is None or regions.same_as(self._guided) else regions
+
+    def has_masks_of(self, regions: Regions) -> bool:
+        """Whether the masks of the case are those that regions make."""
+        return regions.marks_like(self._guided)
+
+    def mark(self, regions: Regions, masks: Masks | None = None) -> None:
+        """Give the case the regions and the masks that they make, those it has if none are given."""
+        guidance = self.case.guidance
+        if masks is not None:
+            guidance = replace(guidance, rigid=masks[0], excluded=masks[1])
+        self._guided = regions
         self.set_case(self.case.marked(regions, guidance))
         self.guidance_changed.emit()
 
@@ -406,13 +412,6 @@ class Store(QObject):
         self.planned, self.marked_state, self.thumbnails = (), None, {}
         self.set_run(None)
         self.case_changed.emit()
-
-
-def guidance_of(regions: Regions, guidance: Guidance, fixed: Volume) -> Guidance:
-    """Guidance with the masks that regions make on the fixed grid."""
-    rigid = with_boxes(regions.rigid, regions.boxes_of("rigid"), fixed, BONE_HU)
-    excluded = with_boxes(regions.excluded, regions.boxes_of("excluded"), fixed, -math.inf)
-    return replace(guidance, rigid=rigid, excluded=excluded)
 
 
 def _masks_from_files(case: Case) -> dict[Use, MaskArray]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from typing import TypeAlias
 from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.regions import Regions
 from engine.roi import Box
 from engine.shapes import HuArray, MaskArray
 from engine.volume import AIR_HU, Volume
@@ -26,6 +29,9 @@ _BROAD_CONTACT = 1.5
 _COARSE_ZYX_MM = (4.0, 3.0, 3.0)
 
 Mask2d = NDArray[np.bool_]
+
+Masks: TypeAlias = tuple[MaskArray | None, MaskArray | None]
+"""What is kept rigid and what is excluded, (Z, Y, X), none where that is nothing."""
 
 
 def valid_region(hu: HuArray) -> MaskArray:
@@ -122,6 +128,19 @@ def with_boxes(mask: MaskArray | None, boxes: Sequence[Box], volume: Volume, lea
         part = box.slices_zyx
         marked[part] |= volume.hu[part] >= least_hu
     return marked if marked.any() else None
+
+
+def masks_of(regions: Regions, fixed: Volume) -> Masks:
+    """Masks on the fixed grid by boxes and files together: of bone in boxes kept rigid, of all in those excluded."""
+    return (
+        with_boxes(regions.rigid, regions.boxes_of("rigid"), fixed, BONE_HU),
+        with_boxes(regions.excluded, regions.boxes_of("excluded"), fixed, -math.inf),
+    )
+
+
+def holds(box: Box, volume: Volume, least_hu: float) -> bool:
+    """Whether a box has a voxel of at least `least_hu`."""
+    return bool((volume.hu[box.slices_zyx] >= least_hu).any())
 
 
 def body_box(volume: Volume, margin_mm: float = 15.0) -> Box:

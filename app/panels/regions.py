@@ -34,6 +34,7 @@ class RegionsPanel(Panel):
         super().__init__()
         self._store = store
         self._filling = False
+        self._counted: dict[Use, MaskArray] | None = None
         self.table = QTableWidget(0, 3)
         self.table.setAccessibleName("Regions")
         self.table.setHorizontalHeaderLabels(["Name", "Before", "Now"])
@@ -106,8 +107,7 @@ class RegionsPanel(Panel):
         reason = store.selected_box.reason if store.selected_box is not None else ""
         self.reason.setText(reason)
         self.reason.setVisible(bool(reason))
-        self.masks.setText(masks_text(store.masks))
-        self.masks.setVisible(bool(store.masks))
+        self._show_masks()
         self._ask_errors()
 
     def show_errors(self) -> None:
@@ -135,6 +135,13 @@ class RegionsPanel(Panel):
         if named is None or store.pictures is None:
             return "Press B and drag a box over a place\nthat is still wrong."
         return size_text(named.box, store.pictures.geometry.spacing_zyx_mm)
+
+    def _show_masks(self) -> None:
+        """Voxels are counted once for each set of files, not at every move of a box."""
+        if self._counted is not self._store.masks:
+            self._counted = self._store.masks
+            self.masks.setText(masks_text(self._counted))
+            self.masks.setVisible(bool(self._counted))
 
     def _show_faces(self) -> None:
         named = self._store.selected_box

@@ -16,6 +16,7 @@ from app.viewer.boxes import Outline, outline
 from app.viewer.comparisons import COMPARED, COMPARISONS, compared, glass, split_at_mm
 from app.viewer.contours import Labels
 from app.viewer.marks import Mark, Pairs
+from app.viewer.patched import Patched
 from app.viewer.planes import Plane, letters, plane_of
 from app.viewer.view_state import IMAGES, ComparisonName, ImageName, Index, Slot, ViewState, WindowHu
 from engine.geometry import Geometry
@@ -46,8 +47,24 @@ BLACK_RGB: RGB = (0, 0, 0)
 WHITE_RGB: RGB = (255, 255, 255)
 
 
+_CUT = ("fixed_hu", "fixed_valid", "moving_hu", "warped_hu", "displacement_vox", "body")
+_MADE_OF: dict[ImageName, tuple[str, ...]] = {
+    "fixed": ("fixed_hu", "fixed_valid", "rigid", "excluded", "body"),
+    "moving": ("fixed_hu", "fixed_valid", "moving_hu"),
+}
+"""What the panes of images show that stay while a step runs."""
+
 _RING = 0.85
 """Of the extent of an image."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Cut:
+    """Some of a volume, and where it is from."""
+
+    source: object
+    at: int
+    values: Any
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -64,7 +81,7 @@ class Pictures:
     fixed_hu: HuArray
     fixed_valid: MaskArray
     moving_hu: HuArray | MovedImage | None = None
-    warped_hu: HuArray | MovedImage | None = None
+    warped_hu: HuArray | MovedImage | Patched | None = None
     displacement_vox: DisplacementArray | None = field(default=None, repr=False)
     rigid: MaskArray | None = field(default=None, repr=False)
     excluded: MaskArray | None = field(default=None, repr=False)
@@ -77,14 +94,28 @@ class Pictures:
     version: int = 0
     stale: bool = False
     is_draft: bool = False
-    _slices: dict[str, tuple[object, Any]] = field(default_factory=dict, init=False, repr=False)
+    _slices: dict[tuple[str, str], _Cut] = field(default_factory=dict, init=False, repr=False)
+    _versions: dict[ImageName, int] = field(default_factory=dict, init=False, repr=False)
+    _before: list[Pictures] = field(default_factory=list, init=False, repr=False)
 
-    def volume(self, image: ImageName) -> HuArray | MovedImage | None:
+    def take_over(self, before: Pictures) -> None:
+        """Keep what was cut from volumes that both have, and the versions of images in which nothing has changed."""
+        kept = {id(getattr(self, name)) for name in _CUT}
+        self._slices.update({name: cut for name, cut in before._slices.items() if id(cut.source) in kept})
+        for image, parts in _MADE_OF.items():
+            if all(getattr(self, part) is getattr(before, part) for part in parts):
+                self._versions[image] = before.version_of(image)
+
+    def version_of(self, image: ImageName) -> int:
+        """Grows whenever something changes that the pane of an image shows, contours and lines aside."""
+        return self._versions.get(image, self.version)
+
+    def volume(self, image: ImageName) -> HuArray | MovedImage | Patched | None:
         """The voxels behind an image; the difference has none of its own."""
         return {"fixed": self.fixed_hu, "moving": self.moving_hu, "warped": self.warped_hu}.get(image)
 
     def slice_of(self, image: ImageName, plane: Plane, index: int) -> HuArray | None:
-        """(rows, columns) of an image; the last one is remembered, since several layers need it."""
+        """(rows, columns) of an image; the last one of each plane is remembered, since several layers need it."""
         volume = self.volume(image)
         name = "moving" if volume is self.moving_hu else image
         return None if volume is None else self._remembered(name, volume, plane, index)
@@ -92,7 +123,8 @@ class Pictures:
     def displacement_slice_of(self, axis: int, plane: Plane, index: int) -> HuArray:
         """(rows, columns) of one component of u, in voxels."""
         assert self.displacement_vox is not None
-        component: HuArray = self._remembered(f"u{axis}", self.displacement_vox[axis], plane, index)
+        u = self.displacement_vox
+        component: HuArray = self._remembered(f"u{axis}", u, plane, index, lambda: u[axis])
         return component
 
     def body_slice_of(self, plane: Plane, index: int) -> MaskArray | None:
@@ -103,45 +135,49 @@ class Pictures:
         """(rows, columns): where the fixed image says something."""
         return self._remembered("valid", self.fixed_valid, plane, index)
 
-    def _remembered(self, name: str, volume: Any, plane: Plane, index: int) -> Any:
-        known = self._slices.get(name)
-        if known is None or known[0] != (plane.name, index):
-            if plane.normal == _LAST_AXIS and isinstance(volume, np.ndarray):
-                volume, at = self._slab(name, volume, index)
+    def _remembered(
+        self, name: str, source: Any, plane: Plane, index: int, part: Callable[[], Any] | None = None
+    ) -> Any:
+        key = name, plane.name
+        known = self._slices.get(key)
+        if known is None or known.source is not source or known.at != index:
+            volume = source if part is None else part()
+            if plane.normal == _LAST_AXIS and isinstance(volume, (np.ndarray, Patched)):
+                volume, at = self._slab(name, source, volume, index)
             else:
                 at = index
-            known = (plane.name, index), np.ascontiguousarray(plane.slice_of(volume, at))
-            self._slices[name] = known
-        return known[1]
+            values = np.ascontiguousarray(plane.slice_of(volume, at))
+            known = self._slices[key] = _Cut(source, index, values)
+        return known.values
 
-    def _slab(self, name: str, volume: Any, index: int) -> tuple[Any, int]:
+    def _slab(self, name: str, source: Any, volume: Any, index: int) -> tuple[Any, int]:
         """Some columns of a volume and the place of one among them: each alone takes as long to gather as all of them.
 
         Slabs of different volumes end at different columns, so that no slice has to wait for all.
         """
         shift = zlib.crc32(name.encode()) % _SLAB
         first = (index + shift) // _SLAB * _SLAB - shift
-        key = f"slab of {name}"
+        key = name, "slab"
         known = self._slices.get(key)
-        if known is None or known[0] != first:
-            known = self._slices[key] = first, volume[:, :, max(first, 0) : first + _SLAB].copy()
-        return known[1], index - max(first, 0)
+        if known is None or known.source is not source or known.at != first:
+            values = volume[:, :, max(first, 0) : first + _SLAB].copy()
+            known = self._slices[key] = _Cut(source, first, values)
+        return known.values, index - max(first, 0)
 
     def before(self) -> Pictures:
         """With the state to compare with in place of the present one, or the alignment alone where none is chosen."""
-        known = self._slices.get("before")
-        if known is None:
+        if not self._before:
             other = self.other_warped_hu is not None
-            shown = replace(
-                self,
-                warped_hu=self.other_warped_hu if other else self.moving_hu,
-                displacement_vox=self.other_displacement_vox if other else None,
-                labels=replace(self.labels, warped=None if other else self.labels.aligned),
-                version=-self.version - 1,
+            self._before.append(
+                replace(
+                    self,
+                    warped_hu=self.other_warped_hu if other else self.moving_hu,
+                    displacement_vox=self.other_displacement_vox if other else None,
+                    labels=replace(self.labels, warped=None if other else self.labels.aligned),
+                    version=-self.version - 1,
+                )
             )
-            known = self._slices["before"] = (None, shown)
-        shown_before: Pictures = known[1]
-        return shown_before
+        return self._before[0]
 
     def middle_zyx(self) -> Index:
         z, y, x = self.geometry.shape_zyx
@@ -230,7 +266,7 @@ class SliceContext:
         return self.moved_mm(self.plane.column), self.moved_mm(self.plane.row)
 
     def key(self, *parts: object) -> tuple[object, ...]:
-        return (*parts, self.pictures.version, self.plane.name, self.index)
+        return (*parts, self.pictures.version_of(self.image), self.plane.name, self.index)
 
     def slice_of(self, image: ImageName) -> HuArray | None:
         return self.pictures.slice_of(image, self.plane, self.index)
@@ -358,7 +394,7 @@ def box_rmse_hu(pictures: Pictures, box: Box) -> float | None:
     Of a large box every few slices count, so that the window answers meanwhile. Unknown while the moving image is
     aligned by hand.
     """
-    if not isinstance(pictures.warped_hu, np.ndarray):
+    if pictures.warped_hu is None or pictures.is_draft:
         return None
     depth, *rest = box.slices_zyx
     thin = slice(depth.start, depth.stop, math.ceil(math.prod(box.shape_zyx) / _MOST_VOXELS)), *rest

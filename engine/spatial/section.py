@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,41 +19,49 @@ Part = tuple[Any, Any, Any]
 """Of each axis z, y, x a number, or a slice in steps of one voxel."""
 
 _WHOLLY_VALID = 0.999
+_LARGE = 2**16
+"""Voxels of a part that takes longer than a hand in motion should wait."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MovedImage:
     """moving(R x) on the fixed grid, cut like an array (Z, Y, X) of HU; `PADDING_HU` where nothing was seen.
 
-    A slice of 512 × 512 voxels takes some 10 ms, so that a hand can move R while it looks.
+    A slice of 512 × 512 voxels takes some 10 ms, so that a hand can move R while it looks. `is_sketch`: of a large
+    part only every second voxel each way is worked out, between two of the grid, and shown for both.
     """
 
     moving: Volume
     fixed: Geometry
     rigid: Matrix
     all_valid: bool
+    is_sketch: bool = False
 
     @classmethod
     def of(cls, moving: Volume, fixed: Geometry, rigid: Matrix) -> MovedImage:
         return cls(moving, fixed, rigid, bool(moving.valid.all()))
 
     def moved(self, rigid: Matrix) -> MovedImage:
-        """The same image by another R."""
-        return replace(self, rigid=rigid)
+        """A sketch of the same image by another R."""
+        return replace(self, rigid=rigid, is_sketch=True)
 
-    def copy(self) -> HuArray:
-        """All of it."""
-        return self[:, :, :]
+    def drawn_out(self) -> MovedImage:
+        """The same image, every voxel worked out."""
+        return replace(self, is_sketch=False)
 
     def __getitem__(self, part: Part) -> HuArray:
-        moving, block = self.moving, _Block.of(self.fixed, part)
+        moving, whole = self.moving, _Block.of(self.fixed, part)
+        block = whole.thinned() if self.is_sketch and math.prod(whole.shape) >= _LARGE else whole
         linear, offset = _index_map_zyx(self.fixed, moving.geometry, self.rigid)
         hu = block.cut(moving.hu, linear, offset)
         seen = _inside(block.positions(linear, offset), moving.hu.shape)
         if not self.all_valid:
             seen = seen & (block.cut(moving.valid, linear, offset) > _WHOLLY_VALID)
         np.copyto(hu, np.float32(PADDING_HU), where=~seen)
-        return hu.reshape(block.asked)
+        for axis, (step, size) in enumerate(zip(block.steps, whole.shape, strict=True)):
+            if step > 1:
+                hu = hu.repeat(step, axis)[tuple(slice(size) if k == axis else slice(None) for k in range(3))]
+        return hu.reshape(whole.asked)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -94,11 +103,12 @@ class CarriedLabels:
 
 @dataclass(frozen=True, slots=True)
 class _Block:
-    """A part of the fixed grid: its first voxel (z, y, x), its shape, and its shape as it was asked for."""
+    """A part of the fixed grid: its first place (z, y, x), its shape, its shape as it was asked for, and its steps."""
 
-    start: tuple[int, ...]
+    start: tuple[float, ...]
     shape: tuple[int, ...]
     asked: tuple[int, ...]
+    steps: tuple[int, int, int] = (1, 1, 1)
 
     @classmethod
     def of(cls, grid: Geometry, part: Part) -> _Block:
@@ -106,17 +116,26 @@ class _Block:
         start = tuple(int(axis.flat[0]) if axis.size else 0 for axis in axes)
         return cls(start, tuple(axis.size for axis in axes), tuple(n for axis in axes for n in axis.shape))
 
+    def thinned(self) -> _Block:
+        """The middle of every two voxels along each axis on which there are several."""
+        step_z, step_y, step_x = (1 if n == 1 else 2 for n in self.shape)
+        steps = step_z, step_y, step_x
+        start = tuple(first + (step - 1) / 2 for first, step in zip(self.start, steps, strict=True))
+        shape = tuple(-(-n // step) for n, step in zip(self.shape, steps, strict=True))
+        return replace(self, start=start, shape=shape, steps=steps)
+
     def cut(self, array: HuArray | MaskArray, linear: Matrix, offset: Matrix) -> HuArray:
         """Values at the mapped places, linear, edge values outside."""
         first = linear @ self.start + offset
         values: HuArray = ndimage.affine_transform(
-            array, linear, first, self.shape, np.float32, order=1, mode="nearest", prefilter=False
+            array, linear * self.steps, first, self.shape, np.float32, order=1, mode="nearest", prefilter=False
         )
         return values
 
     def positions(self, linear: Matrix, offset: Matrix) -> list[NDArray[np.float32]]:
         """For z, y and x the mapped index of every voxel, in single precision."""
-        z, y, x = np.ix_(*(first + np.arange(n) for first, n in zip(self.start, self.shape, strict=True)))
+        along = zip(self.start, self.shape, self.steps, strict=True)
+        z, y, x = np.ix_(*(first + step * np.arange(n) for first, n, step in along))
         return [
             (row[0] * z + row[1] * y + (row[2] * x + place)).astype(np.float32)
             for row, place in zip(linear, offset, strict=True)

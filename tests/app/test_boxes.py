@@ -144,11 +144,13 @@ def test_boxes_come_back_with_the_case_and_count_once(marked, tmp_path, qtbot):
     assert not store.unsaved
     reopened(marked, qtbot, tmp_path / "case")
     assert store.boxes == boxes
-    store.guide()
+    marked.commands.guide()
+    wait_idle(marked, qtbot)
     assert not store.unsaved
     np.testing.assert_array_equal(store.case.guidance.excluded, from_file | inside(SECOND, shape))
     store.remove_box(1)
-    store.guide()
+    marked.commands.guide()
+    wait_idle(marked, qtbot)
     np.testing.assert_array_equal(store.case.guidance.excluded, from_file)
     assert store.unsaved
     wait_idle(marked, qtbot)
@@ -170,7 +172,8 @@ def test_masks_of_a_case_that_knows_no_boxes_stay(marked, tmp_path, qtbot):
     store = reopened(marked, qtbot, tmp_path / "case")
     np.testing.assert_array_equal(store.masks["excluded"], case.guidance.excluded)
     store.add_box(FIRST)
-    store.guide()
+    marked.commands.guide()
+    wait_idle(marked, qtbot)
     np.testing.assert_array_equal(store.case.guidance.excluded, case.guidance.excluded)
     wait_idle(marked, qtbot)
 
@@ -199,7 +202,8 @@ def test_what_is_renamed_while_a_step_runs_is_kept(marked, fake_engine, qtbot):
 def test_a_box_drawn_after_the_export_leaves_it_done(marked, qtbot):
     marked.store.set_exported()
     marked.store.add_box(FIRST)
-    marked.store.guide()
+    marked.commands.guide()
+    wait_idle(marked, qtbot)
     assert marked.store.exported
     wait_idle(marked, qtbot)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import replace
 
 import numpy as np
@@ -10,7 +11,10 @@ from PySide6.QtCore import QPoint, Qt
 
 import engine
 from app.autosave import unsaved_cases
+from app.commands import regions
+from app.panels.regions import masks_text
 from engine.io.images import write_image
+from engine.preprocess import masks_of
 from engine.roi import Box
 from engine.volume import NOT_IN_HU
 from tests.app.driving import LEFT, choose_path, draw_box, press, wait_idle, wait_pictures
@@ -137,8 +141,8 @@ def test_the_use_is_chosen_in_the_menu_of_the_table(opened, qtbot):
 def test_a_box_without_bone_says_so(opened, qtbot):
     draw_box(opened, qtbot, START, END)
     press(opened, qtbot, Qt.Key.Key_K)
-    assert "No voxel of 200 HU" in opened.message.text.text()
     wait_idle(opened, qtbot)
+    assert "No voxel of 200 HU" in opened.message.text.text()
 
 
 def test_bone_is_not_looked_for_where_values_are_no_hu(opened, volumes, qtbot):
@@ -207,7 +211,8 @@ def test_masks_come_back_with_the_case(opened, mask, mask_file, tmp_path, qtbot)
     qtbot.waitUntil(lambda: opened.store.case is not before)
     wait_pictures(opened, qtbot)
     np.testing.assert_array_equal(opened.store.masks["rigid"], mask)
-    opened.store.guide()
+    opened.commands.guide()
+    wait_idle(opened, qtbot)
     assert not opened.store.unsaved
     np.testing.assert_array_equal(opened.store.case.guidance.rigid, mask)
 
@@ -215,7 +220,8 @@ def test_masks_come_back_with_the_case(opened, mask, mask_file, tmp_path, qtbot)
 def test_masks_are_tinted_where_they_are(opened, mask, mask_file, qtbot):
     opened.commands.load_mask("rigid", mask_file)
     wait_idle(opened, qtbot)
-    opened.store.guide()
+    opened.commands.guide()
+    wait_idle(opened, qtbot)
     opened.store.change_view(cursor_zyx=(3, 8, 8))
     opened.grid.refresh()
     layers = {pane.state.slot.image: {layer.key[0]: layer for layer in pane.state.layers} for pane in opened.grid.panes}
@@ -248,3 +254,65 @@ def test_what_was_said_last_is_kept_when_the_window_closes(opened, qtbot):
     qtbot.waitUntil(lambda: not opened.isVisible(), timeout=10_000)
     (folder,) = unsaved_cases()
     assert engine.open_case(folder).guidance.excluded.any()
+
+
+def test_masks_are_made_by_the_worker(opened, monkeypatch, tmp_path, qtbot):
+    made = []
+
+    def watched(*arguments):
+        made.append(threading.current_thread() is threading.main_thread())
+        return masks_of(*arguments)
+
+    monkeypatch.setattr(regions, "masks_of", watched)
+    opened.store.add_box(BONY)
+    opened.commands.use_box("excluded")
+    opened.commands.guide()
+    wait_idle(opened, qtbot)
+    assert made == [False]
+    opened.store.reshape_box(0, Box(2, 4, 2, 4, 2, 4))
+    opened.commands.save(tmp_path / "case")
+    wait_idle(opened, qtbot)
+    assert made == [False, False]
+    assert engine.open_case(tmp_path / "case").guidance.excluded.sum() == 8
+    opened.store.rename_box(0, "Gas")
+    opened.commands.iso()
+    wait_idle(opened, qtbot)
+    assert len(made) == 2, "a name makes no other mask"
+
+
+def test_what_is_asked_for_waits_until_the_masks_are_made(opened, given, qtbot):
+    opened.store.add_box(BONY)
+    opened.commands.use_box("excluded")
+    opened.commands.iso()
+    opened.commands.general()
+    assert opened.store.running
+    assert len(opened.store.planned) == 1
+    wait_idle(opened, qtbot)
+    assert [guidance.excluded.sum() for guidance in given] == [np.prod(BONY.shape_zyx)] * 2
+
+
+def test_masks_of_boxes_that_have_moved_on_are_not_taken(opened, qtbot):
+    opened.store.add_box(BONY)
+    opened.commands.use_box("excluded")
+    opened.commands.guide()
+    opened.store.reshape_box(0, Box(2, 4, 2, 4, 2, 4))
+    wait_idle(opened, qtbot)
+    qtbot.waitUntil(lambda: opened.store.case.guidance.excluded is not None)
+    assert opened.store.case.guidance.excluded.sum() == 8
+    wait_idle(opened, qtbot)
+
+
+def test_voxels_from_files_are_counted_once(opened, mask, monkeypatch, qtbot):
+    counted = []
+
+    def watched(masks):
+        counted.append(tuple(masks))
+        return masks_text(masks)
+
+    monkeypatch.setattr("app.panels.regions.masks_text", watched)
+    opened.store.set_mask("excluded", mask)
+    draw_box(opened, qtbot, START, END)
+    opened.store.reshape_box(0, BONY)
+    assert counted == [("excluded",)]
+    assert opened.regions.masks.text() == "From files: 45 voxels excluded"
+    wait_idle(opened, qtbot)

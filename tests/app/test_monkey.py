@@ -12,6 +12,7 @@ from PySide6.QtWidgets import QApplication
 
 import engine
 from app import settings
+from app.commands import regions
 from engine.errors import RegardError
 from tests.app.driving import wait_idle, wait_pictures
 from tests.app.monkey import Monkey
@@ -26,15 +27,17 @@ def computed(monkeypatch, fake_engine):
     """The names of what was computed, each with whether that was on the thread of the window."""
     found = []
 
-    def watched(name, function):
+    def watched(place, name, function):
         def call(*arguments, **named):
             found.append((name, threading.current_thread() is threading.main_thread()))
             return function(*arguments, **named)
 
-        monkeypatch.setattr(engine, name, call)
+        monkeypatch.setattr(place, name, call)
 
     for name in ("warped_hu", "proposed_boxes", "save_case", "open_case", "write_results", "unlike_training"):
-        watched(name, getattr(engine, name))
+        watched(engine, name, getattr(engine, name))
+    for name in ("masks_of", "holds", "shrunk_to_body"):
+        watched(regions, name, getattr(regions, name))
     return found
 
 
@@ -71,6 +74,8 @@ def test_a_monkey_breaks_nothing(opened, computed, small_demo, tmp_path, qtbot, 
     assert len(redrawn) <= 3 * ACTS, "panes are redrawn once for all that one turn of the event loop changes"
     assert len(QApplication.allWidgets()) <= before + LEFT_WIDGETS
     assert threading.active_count() <= threads
+    opened.commands.guide()
+    wait_idle(opened, qtbot)
     check_store(opened.store)
     opened.store.set_images(opened.store.fixed, opened.store.moving)
     wait_pictures(opened, qtbot)
@@ -85,7 +90,6 @@ def check_store(store):
     assert all(0 <= i < n for i, n in zip(store.view.cursor_zyx, shape, strict=True))
     for named in store.boxes:
         named.box.checked(shape)
-    store.guide()
     guidance, regions = store.case.guidance, store.case.regions
     if regions is not None and regions.boxes_of("excluded"):
         assert all(guidance.excluded[box.slices_zyx].all() for box in regions.boxes_of("excluded"))

@@ -6,7 +6,8 @@ from numpy.typing import NDArray
 
 from engine.geometry import Geometry
 from engine.io.images import read_volume
-from engine.preprocess import body_box, body_mask, shrunk_to_body, valid_region, with_boxes
+from engine.preprocess import BONE_HU, body_box, body_mask, holds, masks_of, shrunk_to_body, valid_region, with_boxes
+from engine.regions import NamedBox, Regions
 from engine.roi import Box
 from engine.volume import Volume
 
@@ -169,6 +170,26 @@ def test_a_mask_of_boxes_takes_what_is_dense_enough_in_them() -> None:
     assert known.sum() == 1, "the mask itself is left alone"
     assert with_boxes(None, [Box(0, 5, 0, 5, 0, 6)], volume, 200.0) is None
     assert with_boxes(known, [], volume, 200.0) is known
+    assert holds(Box(8, 12, 12, 40, 0, 3), volume, 200.0)
+    assert not holds(Box(0, 5, 0, 5, 0, 6), volume, 200.0)
+
+
+def test_boxes_and_files_make_masks_together() -> None:
+    hu = np.full(SHAPE, 40, dtype=np.float32)
+    hu[1, 10:20, 10] = BONE_HU
+    volume = Volume(hu, Geometry(SHAPE, (1.0, 1.0, 2.0)), np.ones(SHAPE, dtype=bool))
+    file = np.zeros(SHAPE, dtype=bool)
+    file[0, 0, 0] = True
+    bony, gas = Box(8, 12, 12, 40, 0, 3), Box(0, 5, 0, 4, 2, 3)
+    boxes = (NamedBox("Region 1", bony, use="rigid"), NamedBox("Gas", gas, use="excluded"), NamedBox("Other", bony))
+
+    rigid, excluded = masks_of(Regions(boxes, excluded=file), volume)
+
+    assert rigid is not None
+    assert excluded is not None
+    assert np.argwhere(rigid).tolist() == [[1, y, 10] for y in range(12, 20)]
+    assert excluded.sum() == 5 * 4 + 1
+    assert masks_of(Regions(boxes[2:]), volume) == (None, None)
 
 
 def test_a_box_shrinks_to_what_it_holds_of_the_patient() -> None:

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from engine.geometry import Geometry
+from engine.geometry import Geometry, as_triple
 from engine.io.transforms import to_sitk_transform
 from engine.registration import Registration
+from engine.spatial import section
 from engine.spatial.section import CarriedLabels, MovedImage
 from engine.spatial.volume_warp import warped_volume
 from engine.volume import Volume
@@ -37,16 +38,42 @@ def test_a_part_of_the_moved_image_is_that_of_the_whole(part, oblique, aligned, 
     moving = _moving(aligned)
     whole = warped_volume(moving, replace(Registration.identity(oblique), rigid=rigid))
 
-    found = MovedImage.of(moving, oblique, np.eye(4)).moved(rigid)[part]
+    found = MovedImage.of(moving, oblique, np.eye(4)).moved(rigid).drawn_out()[part]
 
     assert found.shape == whole[part].shape
     np.testing.assert_allclose(found, whole[part], atol=0.02)
 
 
 def test_all_of_the_moved_image_holds_seen_and_unseen(oblique, aligned, make_registration) -> None:
-    whole = MovedImage.of(_moving(aligned), oblique, make_registration(oblique).rigid).copy()
+    whole = MovedImage.of(_moving(aligned), oblique, make_registration(oblique).rigid)[:, :, :]
 
     assert 0.2 < (whole > -2048).mean() < 1
+
+
+@pytest.mark.parametrize("normal", [0, 1, 2])
+def test_a_sketch_is_the_image_on_a_grid_of_twice_the_spacing(
+    normal, oblique, aligned, make_registration, monkeypatch
+) -> None:
+    """A quarter of the voxels, each at the middle of the four that it is shown for."""
+    monkeypatch.setattr(section, "_LARGE", 300)
+    moving, rigid = _moving(aligned), make_registration(oblique).rigid
+    part = tuple(5 if axis == normal else slice(None) for axis in range(3))
+    steps = np.array([1 if axis == normal else 2 for axis in range(3)])
+    origin = oblique.points([(steps[::-1] - 1) / 2])[0]
+    z, y, x = -(-np.array(oblique.shape_zyx) // steps)
+    spacing = as_triple(np.array(oblique.spacing_xyz_mm) * steps[::-1])
+    coarse = replace(oblique, shape_zyx=(z, y, x), spacing_xyz_mm=spacing, origin_xyz_mm=as_triple(origin))
+    whole = MovedImage.of(moving, oblique, rigid)[part]
+    rows, columns = whole.shape
+
+    sketch = MovedImage.of(moving, oblique, np.eye(4)).moved(rigid)
+
+    expected = MovedImage.of(moving, coarse, rigid)[part]
+    assert 0.1 < (expected > -2048).mean() < 1
+    assert expected.size < 0.3 * whole.size
+    np.testing.assert_allclose(sketch[part], expected.repeat(2, 0).repeat(2, 1)[:rows, :columns], atol=0.02)
+    np.testing.assert_array_equal(sketch.drawn_out()[part], whole)
+    assert sketch[2, 3, 4] == sketch.drawn_out()[2, 3, 4]
 
 
 def test_labels_are_carried_as_simpleitk_does(oblique, aligned, make_registration, to_sitk) -> None:

@@ -1,0 +1,165 @@
+"""What comes from files and goes into files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from PySide6.QtCore import Signal
+
+import engine
+from app.commands.regions import Marks
+from app.worker import job_of
+from engine.regions import Use
+from engine.shapes import MaskArray
+from engine.structures import Structures, voxel_counts
+from engine.volume import Volume
+
+_OF_MASK = {"rigid": "each piece keeps its shape", "excluded": "nothing corresponds there"}
+
+RESULTS = "results"
+"""The export that writes everything into a folder."""
+
+_SAVING, _EXPORTING = "Saving the case", "Exporting"
+
+Role = Literal["fixed", "moving"]
+
+
+class Files(Marks):
+    """Images, cases, masks and contours to open; cases and results to write."""
+
+    image_needs_role = Signal(str)
+
+    def open_pair(self, fixed: str | Path, moving: str | Path) -> None:
+        def read() -> tuple[Volume, Volume]:
+            return engine.read_volume(fixed, name="fixed"), engine.read_volume(moving, name="moving")
+
+        self._begin("Opening the images", job_of(read), lambda pair: self.store.set_images(*pair))
+
+    def add_image(self, path: str | Path, role: Role | None = None) -> None:
+        """Take one image as fixed, then as moving; ask where both are there already."""
+        store = self.store
+        if role is None and store.case is not None:
+            self.image_needs_role.emit(str(path))
+            return
+        role = role or ("moving" if store.fixed is not None else "fixed")
+
+        def place(volume: Volume) -> None:
+            store.set_images(*((volume, store.moving) if role == "fixed" else (store.fixed, volume)))
+
+        self._begin(f"Opening the {role} image", job_of(lambda: engine.read_volume(path, name=role)), place)
+
+    def open_files(self, fixed: Sequence[Path], moving: Sequence[Path]) -> None:
+        """Open the images that these files make up; a role without files keeps its image."""
+        files: dict[Role, Sequence[Path]] = {"fixed": fixed, "moving": moving}
+        kept = {"fixed": self.store.fixed, "moving": self.store.moving}
+
+        def read() -> dict[str, Volume]:
+            return {role: engine.read_files(paths, name=role) for role, paths in files.items() if paths}
+
+        self._begin("Opening the images", job_of(read), lambda read: self.store.set_images(**{**kept, **read}))
+
+    def swap_images(self) -> None:
+        if self._is_free():
+            self.store.set_images(self.store.moving, self.store.fixed)
+
+    def open_case(self, folder: str | Path, *, as_unsaved: bool = False) -> None:
+        folder = Path(folder)
+        home = None if as_unsaved else folder
+        self._begin(
+            "Opening the case", job_of(lambda: engine.open_case(folder)), lambda case: self.store.set_opened(case, home)
+        )
+
+    def open_demo(self) -> None:
+        def make() -> tuple[Volume, Volume]:
+            from engine.phantom.thorax import thorax_pair
+
+            pair = thorax_pair()
+            return pair.fixed, pair.moving
+
+        self._begin("Making the demo case", job_of(make), lambda pair: self.store.set_images(*pair))
+
+    def save(self, folder: str | Path) -> None:
+        self._with_masks(_SAVING, lambda: self._save(Path(folder)))
+
+    def export(self, name: str, path: str | Path) -> None:
+        self._with_masks(_EXPORTING, lambda: self._export(name, Path(path)))
+
+    def load_mask(self, use: Use, path: str | Path) -> None:
+        """Read a mask on the fixed grid; it counts beside the boxes of the same use."""
+        case = self._paired_case()
+        if case is None:
+            return
+
+        def read() -> tuple[MaskArray, int]:
+            mask = engine.read_mask_on(path, case.fixed.geometry)
+            return mask, int(np.count_nonzero(mask))
+
+        def keep(found: tuple[MaskArray, int]) -> None:
+            mask, count = found
+            if not count:
+                self.told.emit("Every voxel of this mask is zero; nothing was changed.")
+                return
+            self.store.set_mask(use, mask)
+            self.told.emit(f"{count} voxels of the fixed image: {_OF_MASK[use]}.")
+
+        self._begin("Reading the mask", job_of(read), keep)
+
+    def forget_masks(self) -> None:
+        """Drop what came from files; what boxes say stays."""
+        for use in tuple(self.store.masks):
+            self.store.set_mask(use, None)
+
+    def load_structures(self, role: Role, path: str | Path) -> None:
+        """Read labels on the grid of one image in place of those it had; they are drawn and carried from now on."""
+        case = self._paired_case()
+        if case is None:
+            return
+        volume = case.fixed if role == "fixed" else case.moving
+
+        def read() -> tuple[Structures, int]:
+            labels = engine.read_labels_on(path, role, volume.geometry)
+            return replace(case.structures, **{role: labels}), len(voxel_counts(labels))
+
+        def keep(found: tuple[Structures, int]) -> None:
+            structures, count = found
+            if not count:
+                self.told.emit("Every voxel of this image is zero; nothing was changed.")
+                return
+            self.store.set_structures(structures)
+            self.told.emit(f"{count} structure{'s' if count > 1 else ''} of the {role} image.")
+
+        self._begin("Reading the contours", job_of(read), keep)
+
+    def forget_structures(self) -> None:
+        """Drop the contours of both images."""
+        self.store.set_structures(Structures())
+
+    def _save(self, folder: Path) -> None:
+        case = self.store.case
+        force = folder == self.store.folder
+
+        def saved(_: object) -> None:
+            self.store.set_saved(case, folder)
+            self.autosave.forget(case)
+            self.told.emit(f"Saved in {folder}.")
+
+        self._begin(_SAVING, job_of(lambda: engine.save_case(case, folder, force=force)), saved)
+
+    def _export(self, name: str, path: Path) -> None:
+        case = self.store.case
+
+        def write() -> None:
+            if name == RESULTS:
+                engine.write_results(case, path, {"device": engine.device_name()}, engine.warped_hu(case))
+            else:
+                engine.EXPORTERS[name].write(case, path)
+
+        def exported(_: object) -> None:
+            self.store.set_exported()
+            self.told.emit(f"Exported to {path}.")
+
+        self._begin(_EXPORTING, job_of(write), exported)
