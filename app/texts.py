@@ -39,8 +39,8 @@ def tr(text: str) -> str:
 
 
 def tr_count(one: str, many: str, count: int) -> str:
-    """The text for one or for many, `{count}` still to be put in."""
-    return _translations.ngettext(one, many, count)
+    """The text for one or for many, `{count}` still to be put in; a count of numpy counts, too."""
+    return _translations.ngettext(one, many, int(count))
 
 
 def mark(text: str) -> str:

@@ -9,7 +9,8 @@ from PySide6.QtCore import Signal
 
 import engine
 from app.commands.steps import Steps, iso_settings, rso_settings
-from app.fits import Candidate, Comparison
+from app.fits import FITS_IN_LINE, Candidate, Comparison
+from app.texts import tr
 from engine.progress import Job
 
 
@@ -22,13 +23,14 @@ class Fits(Steps):
         """Refine the image with every fit and keep none until one is taken."""
         settings, case = self.store.settings, self._paired_case()
         if case is not None:
-            self._compare_fits(Comparison(case, "Compare fits"), lambda fit: iso_settings(settings, fit))
+            self._compare_fits(Comparison(case, tr("Compare fits")), lambda fit: iso_settings(settings, fit))
 
     def compare_region_fits(self) -> None:
         """Refine the selected region with every fit and keep none until one is taken."""
         settings, case, named = self.store.settings, self._paired_case(), self._region()
         if case is not None and named is not None:
-            comparison = Comparison(case, f"Compare fits, {named.name}", named.box)
+            title = tr("Compare fits, {region}").format(region=named.name)
+            comparison = Comparison(case, title, named.box)
             self._compare_fits(comparison, lambda fit: rso_settings(settings, named.box, fit))
 
     def take(self, comparison: Comparison, candidate: Candidate) -> None:
@@ -36,10 +38,11 @@ class Fits(Steps):
         if not self._is_free():
             return
         if not comparison.fits_to(self.store.case):
-            self.told.emit("Go back to the state that was compared, then take the result.")
+            self.told.emit(tr("Go back to the state that was compared, then take the result."))
             return
         self.display.remember(candidate.registration, candidate.warped_hu)
-        self._take_on(f"Fit {candidate.fit!r}", candidate.registration)
+        title = tr("Fit '{fit}'").format(fit=tr(FITS_IN_LINE[candidate.fit]))
+        self._take_on(title, candidate.registration)
 
     def _compare_fits(self, comparison: Comparison, settings: Callable[[str], Any]) -> None:
         """Run the next fit, then those after it, each a task of its own: stopping one leaves the others."""
