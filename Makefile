@@ -7,13 +7,14 @@ CONSTRAINTS := packaging/constraints.txt
 DEMO_OUTPUT := demo-output
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check pictures clean
+.PHONY: help demo test check pictures texts clean
 
 help:
 	@echo "make demo      the built-in case: results and pictures in $(DEMO_OUTPUT)/, then the window if there is a display"
 	@echo "make test      the tests"
 	@echo "make check     format, lint, types, imports, and the engine's tests without Qt"
 	@echo "make pictures  the screenshots of the guide, at three sizes"
+	@echo "make texts     the template of translations, from the texts of the window"
 	@echo "make clean     remove $(VENV) and everything that was built"
 
 demo: $(VENV)/.installed
@@ -31,6 +32,9 @@ check: $(VENV)/.installed-test
 
 pictures: $(VENV)/.installed
 	$(BIN)/python packaging/make_pictures.py
+
+texts:
+	$(PYTHON) packaging/make_texts.py
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info $(DEMO_OUTPUT)

@@ -11,6 +11,7 @@ from PySide6.QtCore import QCoreApplication, QEvent, QTimer
 from PySide6.QtWidgets import QApplication
 
 from app import settings, theme
+from app.language import apply_language
 from app.main_window import MainWindow
 from engine.case import Case
 
@@ -25,6 +26,7 @@ def main(argv: Sequence[str] | None = None, case: Case | None = None) -> int:
     """
     application = QApplication.instance() or QApplication(["regard"])
     application.setApplicationName("Regard")
+    apply_language(application)
     theme.apply_theme(application, settings.load_theme())
     window = MainWindow()
     _catch_errors(window)

@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from app.store import Store
+from app.texts import mark, tr
 from app.viewer.boxes import USES
 from app.viewer.by_hand import NUDGES, Nudge, nudged
 from app.viewer.comparisons import COMPARISONS
@@ -17,7 +18,9 @@ from app.viewer.planes import plane_of
 from app.viewer.view_state import (
     DIFFERENCE_WINDOW,
     IMAGES,
+    IMAGES_IN_SHORT,
     LAYOUTS,
+    PLANE_TEXTS,
     PLANES,
     WINDOWS,
     ComparisonName,
@@ -94,15 +97,25 @@ def _cancellable(store: Store) -> bool:
 
 
 _OF_USE: dict[Use, str] = {
-    "optimise": "The selected box is a place to optimise",
-    "rigid": "Bone in the selected box (200 HU and more) keeps its shape in every refinement, each piece by itself",
-    "excluded": "Tissue came or went in the selected box: no refinement compares the images there",
+    "optimise": mark("The selected box is a place to optimise"),
+    "rigid": mark(
+        "Bone in the selected box (200 HU and more) keeps its shape in every refinement, each piece by itself"
+    ),
+    "excluded": mark("Tissue came or went in the selected box: no refinement compares the images there"),
+}
+_USE_TEXTS: dict[Use, str] = {
+    "optimise": mark("Region: Optimise"),
+    "rigid": mark("Region: Keep bone rigid"),
+    "excluded": mark("Region: Nothing corresponds"),
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One action. `checked` makes it a switch; `held`: one that is off again when its key was held and let go."""
+    """One action. `checked` makes it a switch; `held`: one that is off again when its key was held and let go.
+
+    `text` and `tooltip` are shown translated, the tooltip with `numbers` in its braces.
+    """
 
     name: str
     menu: str
@@ -113,6 +126,10 @@ class Row:
     enabled: Test = _always
     checked: Test | None = None
     held: bool = False
+    numbers: tuple[float, ...] = ()
+
+    def shown_tooltip(self) -> str:
+        return tr(self.tooltip).format(*self.numbers)
 
 
 def _go_slices(window: MainWindow, steps: int) -> None:
@@ -248,7 +265,7 @@ def _edit_rows() -> list[Row]:
 
 
 def _use_row(use: Use, key: str) -> Row:
-    return Row(f"use_{use}", "Edit", f"Region: {USES[use]}", key, _OF_USE[use],
+    return Row(f"use_{use}", "Edit", _USE_TEXTS[use], key, _OF_USE[use],
                lambda w: w.commands.use_box(use), lambda s: _has_case(s) and _has_free_box(s),
                lambda s: s.selected_box is not None and s.selected_box.use == use)  # fmt: skip
 
@@ -315,10 +332,21 @@ def _view_rows() -> list[Row]:
 
 
 _OF_LAYOUT: dict[LayoutName, str] = {
-    "compare": "Fixed, moving, warped and difference in one orientation",
-    "orientations": "One image in axial, coronal and sagittal",
-    "sheet": "All four images in all three orientations",
-    "single": "One image in one orientation; a double click on a pane does the same, and takes it back",
+    "compare": mark("Fixed, moving, warped and difference in one orientation"),
+    "orientations": mark("One image in axial, coronal and sagittal"),
+    "sheet": mark("All four images in all three orientations"),
+    "single": mark("One image in one orientation; a double click on a pane does the same, and takes it back"),
+}
+_OF_PLANE: dict[PlaneName, str] = {
+    "axial": mark("Show axial slices"),
+    "coronal": mark("Show coronal slices"),
+    "sagittal": mark("Show sagittal slices"),
+}
+_OF_IMAGE: dict[ImageName, str] = {
+    "fixed": mark("The fixed image in three orientations"),
+    "moving": mark("The moving image in three orientations"),
+    "warped": mark("The warped image in three orientations"),
+    "difference": mark("The difference image in three orientations"),
 }
 
 
@@ -329,12 +357,12 @@ def _layout_row(layout: LayoutName, key: str) -> Row:
 
 
 def _plane_row(plane: PlaneName, key: str) -> Row:
-    return Row(plane, "View", plane.capitalize(), key, f"Show {plane} slices",
+    return Row(plane, "View", PLANE_TEXTS[plane], key, _OF_PLANE[plane],
                lambda w: w.store.change_view(plane=plane), checked=lambda s: s.view.plane == plane)  # fmt: skip
 
 
 def _image_row(image: ImageName, key: str) -> Row:
-    return Row(f"show_{image}", "View", image.capitalize(), f"Shift+{key}", f"The {image} image in three orientations",
+    return Row(f"show_{image}", "View", IMAGES_IN_SHORT[image], f"Shift+{key}", _OF_IMAGE[image],
                lambda w: w.store.change_view(image=image, layout="orientations"),
                checked=lambda s: s.view.image == image)  # fmt: skip
 
@@ -407,10 +435,9 @@ def _toggle(window: MainWindow, name: str) -> None:
 
 
 def _window_row(name: str, window_hu: WindowHu, key: str) -> Row:
-    low, high = window_hu
-    return Row(f"window_{name}", "HU window", name, key, f"{low:.0f} to {high:.0f} HU (or drag with the right button)",
+    return Row(f"window_{name}", "HU window", name, key, mark("{0:.0f} to {1:.0f} HU (or drag with the right button)"),
                lambda w: w.store.change_view(window_hu=window_hu, difference_window_hu=DIFFERENCE_WINDOW),
-               checked=lambda s: s.view.window_hu == window_hu)  # fmt: skip
+               checked=lambda s: s.view.window_hu == window_hu, numbers=window_hu)  # fmt: skip
 
 
 def _overlay_row(name: str) -> Row:
@@ -456,4 +483,14 @@ ROWS: tuple[Row, ...] = (
 LOCAL_MENU = "Move"
 """Its keys work where an image pane has the focus; elsewhere arrows move through lists and numbers."""
 
-MENUS = ("File", "Edit", "Run", "View", "Move", "HU window", "Compare", "Overlays", "Help")
+MENUS = (
+    mark("File"),
+    mark("Edit"),
+    mark("Run"),
+    mark("View"),
+    mark("Move"),
+    mark("HU window"),
+    mark("Compare"),
+    mark("Overlays"),
+    mark("Help"),
+)

@@ -13,7 +13,9 @@ import numpy as np
 from PySide6.QtCore import QObject, QTimer, Signal
 
 import engine
+from app.plan import step_text
 from app.store import Store
+from app.texts import tr
 from app.viewer.contours import Labels
 from app.viewer.patched import Patched
 from app.viewer.slicing import Pictures
@@ -326,7 +328,7 @@ def _labels(case: Case, hand: Matrix | None) -> Labels:
 
 
 def _name_of(registration: Registration) -> str:
-    return registration.steps[-1].name if registration.steps else "start"
+    return step_text(registration.steps[-1].name) if registration.steps else tr("start")
 
 
 def _computed(

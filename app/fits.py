@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from app.texts import mark, tr
 from engine.case import Case
 from engine.registration import Registration
 from engine.roi import Box
@@ -12,6 +13,9 @@ from engine.shapes import HuArray
 
 FITS = tuple(_FITS)
 """In the order in which they are shown."""
+
+FIT_TEXTS = {"balanced": mark("Balanced"), "closer": mark("Closer"), "smoother": mark("Smoother")}
+FITS_IN_LINE = {"balanced": mark("balanced"), "closer": mark("closer"), "smoother": mark("smoother")}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -38,7 +42,9 @@ class Comparison:
         return next(iter(FITS[len(self.candidates) :]), None)
 
     def progress_title(self) -> str:
-        return f"{self.title}: {self.next_fit} ({len(self.candidates) + 1} of {len(FITS)})"
+        fit = "" if self.next_fit is None else tr(FITS_IN_LINE[self.next_fit])
+        text = tr("{title}: {fit} ({number} of {count})")
+        return text.format(title=self.title, fit=fit, number=len(self.candidates) + 1, count=len(FITS))
 
     def with_candidate(self, candidate: Candidate) -> Comparison:
         return replace(self, candidates=(*self.candidates, candidate))

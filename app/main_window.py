@@ -17,7 +17,7 @@ from app.commands import Commands, Role
 from app.dialogs.browse_images import BrowseDialog
 from app.dialogs.compare_fits import CompareFitsDialog
 from app.dialogs.export import ExportDialog
-from app.dialogs.files import LABEL_FILTER, MASK_FILTER, ask_file, ask_folder, ask_new_folder
+from app.dialogs.files import ask_file, ask_folder, ask_new_folder, label_filter, mask_filter, transform_filter
 from app.dialogs.keys import KeysDialog
 from app.dialogs.model_card import ModelCardDialog
 from app.dialogs.open_images import OpenDialog
@@ -40,6 +40,7 @@ from app.panels.tour import TourStrip
 from app.panels.workflow import WorkflowPanel
 from app.problems import Problems
 from app.store import Store
+from app.texts import mark, tr
 from app.viewer.grid import Grid
 from app.viewer.pop_out import PopOut
 from app.worker import Worker
@@ -49,8 +50,8 @@ if TYPE_CHECKING:
     from engine.pairing import Finding
 
 _ABOUT = (
-    "Regard reviews and refines deformable registrations of CT and cone-beam CT for radiotherapy.\n\n"
-    "Research software, not a medical device. Use needs commissioning at your own site."
+    mark("Regard reviews and refines deformable registrations of CT and cone-beam CT for radiotherapy."),
+    mark("Research software, not a medical device. Use needs commissioning at your own site."),
 )
 _SIZE = (1500, 900)
 
@@ -84,7 +85,7 @@ class MainWindow(QMainWindow):
         self._show_dialog(dialog)
 
     def ask_folder(self) -> None:
-        self._hold(ask_folder(self, "Choose a folder to look through", self.browse))
+        self._hold(ask_folder(self, tr("Choose a folder to look through"), self.browse))
 
     def browse(self, folder: str | Path) -> None:
         """Show the series in a folder and below it, to choose from."""
@@ -93,7 +94,7 @@ class MainWindow(QMainWindow):
         self._show_dialog(dialog)
 
     def ask_case(self) -> None:
-        self._hold(ask_folder(self, "Open a saved case", self.commands.open_case))
+        self._hold(ask_folder(self, tr("Open a saved case"), self.commands.open_case))
 
     def save(self) -> None:
         if self.store.folder is None:
@@ -102,17 +103,17 @@ class MainWindow(QMainWindow):
             self.commands.save(self.store.folder)
 
     def ask_save(self) -> None:
-        self._hold(ask_new_folder(self, "Save the case as a folder", "case", self.commands.save))
+        self._hold(ask_new_folder(self, tr("Save the case as a folder"), "case", self.commands.save))
 
     def ask_mask(self, use: Use) -> None:
         self._hold(
-            ask_file(self, "Choose a mask on the fixed grid", MASK_FILTER, partial(self.commands.load_mask, use))
+            ask_file(self, tr("Choose a mask on the fixed grid"), mask_filter(), partial(self.commands.load_mask, use))
         )
 
     def ask_structures(self, role: Role) -> None:
-        self._hold(
-            ask_file(self, f"Choose contours of the {role} image", LABEL_FILTER, partial(self._load_structures, role))
-        )
+        of_fixed = role == "fixed"
+        title = tr("Choose contours of the fixed image") if of_fixed else tr("Choose contours of the moving image")
+        self._hold(ask_file(self, title, label_filter(), partial(self._load_structures, role)))
 
     def _load_structures(self, role: Role, path: str) -> None:
         self.show_list(self.structures)
@@ -124,9 +125,7 @@ class MainWindow(QMainWindow):
         self._show_dialog(dialog)
 
     def ask_transform(self) -> None:
-        self._hold(
-            ask_file(self, "Choose a transform", "Transforms (*.h5 *.tfm *.txt);;All files (*)", self._take_transform)
-        )
+        self._hold(ask_file(self, tr("Choose a transform"), transform_filter(), self._take_transform))
 
     def pop_out(self) -> None:
         """The images in a second window; there is one at most."""
@@ -150,7 +149,8 @@ class MainWindow(QMainWindow):
         self._show_dialog(ModelCardDialog(model, engine.model_card(model), self))
 
     def show_about(self) -> None:
-        dialog = QMessageBox(QMessageBox.Icon.Information, "About Regard", _ABOUT, QMessageBox.StandardButton.Ok, self)
+        icon, button = QMessageBox.Icon.Information, QMessageBox.StandardButton.Ok
+        dialog = QMessageBox(icon, tr("About Regard"), "\n\n".join(tr(text) for text in _ABOUT), button, self)
         dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         self._show_dialog(dialog)
 
@@ -171,10 +171,10 @@ class MainWindow(QMainWindow):
         folders = unsaved_cases()
         if folders and self.store.case is None:
             self.message.say(
-                "Unsaved work of an earlier session was kept.",
+                tr("Unsaved work of an earlier session was kept."),
                 {
-                    "Reopen": lambda: self.commands.open_case(folders[0], as_unsaved=True),
-                    "Discard": lambda: discard(folders[0]),
+                    tr("Reopen"): lambda: self.commands.open_case(folders[0], as_unsaved=True),
+                    tr("Discard"): lambda: discard(folders[0]),
                 },
             )
 
@@ -184,8 +184,8 @@ class MainWindow(QMainWindow):
             return
         settings.remember_tour_offer()
         self.message.say(
-            "New here? A tour through the work on a built-in case takes two minutes (F1).",
-            {"Start the tour": self.tour.start},
+            tr("New here? A tour through the work on a built-in case takes two minutes (F1)."),
+            {tr("Start the tour"): self.tour.start},
         )
 
     def dragEnterEvent(self, event: QDragEnterEvent) -> None:  # noqa: N802
@@ -209,12 +209,13 @@ class MainWindow(QMainWindow):
             self.commands.open_pair(*paths)
             if opens:
                 self.message.say(
-                    "The first was taken as fixed, the second as moving.", {"Swap roles": self.commands.swap_images}
+                    tr("The first was taken as fixed, the second as moving."),
+                    {tr("Swap roles"): self.commands.swap_images},
                 )
         elif len(paths) == 1:
             self.commands.add_image(paths[0])
         else:
-            self.message.say("Drop one image, two images, or the folder of a case.")
+            self.message.say(tr("Drop one image, two images, or the folder of a case."))
 
     def closeEvent(self, event: QCloseEvent) -> None:  # noqa: N802
         self.commands.guide()
@@ -223,7 +224,7 @@ class MainWindow(QMainWindow):
             self.commands.drop_planned()
             self.worker.cancel_all()
             self.setEnabled(False)
-            self.message.say("Closing as soon as the running step lets go …")
+            self.message.say(tr("Closing as soon as the running step lets go …"))
             event.ignore()
             return
         self.problems.close()
@@ -240,14 +241,14 @@ class MainWindow(QMainWindow):
         self.workflow, self.run_panel = WorkflowPanel(store, actions), RunPanel(store, actions)
         self.regions, self.points = RegionsPanel(store, actions), PointsPanel(store, actions)
         self.history, self.quality = HistoryPanel(store, actions), QualityPanel(store)
-        self.toast = Toast(self.grid, store, action_button(actions["undo"], "Undo"))
+        self.toast = Toast(self.grid, store, action_button(actions["undo"], tr("Undo")))
         self.tabs = QTabWidget(documentMode=True)
         self.tabs.tabBar().setDrawBase(False)
-        self.tabs.setAccessibleName("Regions, points and contours")
-        self.tabs.addTab(self.regions, "Regions")
-        self.tabs.addTab(self.points, "Points")
+        self.tabs.setAccessibleName(tr("Regions, points and contours"))
+        self.tabs.addTab(self.regions, tr("Regions"))
+        self.tabs.addTab(self.points, tr("Points"))
         self.structures = StructuresPanel(store, actions)
-        self.tabs.addTab(self.structures, "Contours")
+        self.tabs.addTab(self.structures, tr("Contours"))
         lists = _splitter(Qt.Orientation.Vertical, self.tabs, self.history)
         right = _column(lists, self.quality)
         right.setMinimumWidth(250)
@@ -291,7 +292,7 @@ class MainWindow(QMainWindow):
             self.message.hide()
         self._odd = "\n".join(finding.text for finding in findings)
         if findings:
-            swap = {"Swap roles": self.commands.swap_images}
+            swap = {tr("Swap roles"): self.commands.swap_images}
             self.message.say(self._odd, swap if any(finding.kind == "roles" for finding in findings) else {})
 
     def _fit_screen(self) -> None:
@@ -304,20 +305,21 @@ class MainWindow(QMainWindow):
 
     def _show_title(self) -> None:
         store = self.store
-        name = store.folder.name if store.folder else "new case"
+        name = store.folder.name if store.folder else tr("new case")
         self.setWindowTitle("Regard" if store.case is None else f"{name}{' *' if store.unsaved else ''} – Regard")
 
     def _count_pairs(self) -> None:
         case = self.store.case
         count = 0 if case is None else len(case.guidance.fixed_points_mm)
-        self.tabs.setTabText(self.tabs.indexOf(self.points), f"Points ({count})" if count else "Points")
+        text = tr("Points ({count})").format(count=count) if count else tr("Points")
+        self.tabs.setTabText(self.tabs.indexOf(self.points), text)
 
     def _ask_role(self, path: str) -> None:
         answers = {
-            "As fixed": lambda: self.commands.add_image(path, "fixed"),
-            "As moving": lambda: self.commands.add_image(path, "moving"),
+            tr("As fixed"): lambda: self.commands.add_image(path, "fixed"),
+            tr("As moving"): lambda: self.commands.add_image(path, "moving"),
         }
-        self.message.say("Both images are open. Use the dropped one in place of which? A new case begins.", answers)
+        self.message.say(tr("Both images are open. Use the dropped one in place of which? A new case begins."), answers)
 
     def _show_comparison(self, comparison: Comparison) -> None:
         dialog = CompareFitsDialog(self.store, comparison, self)

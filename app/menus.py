@@ -11,6 +11,7 @@ from PySide6.QtGui import QAction, QKeySequence
 from PySide6.QtWidgets import QMenu
 
 from app.actions import LOCAL_MENU, MENUS, ROWS, Row
+from app.texts import tr
 
 if TYPE_CHECKING:
     from app.main_window import MainWindow
@@ -27,7 +28,7 @@ class Actions:
         self._store = window.store
         self._actions: dict[str, QAction] = {}
         self._pressed_s: dict[str, float] = {}
-        menus = {name: window.menuBar().addMenu(f"&{name}") for name in MENUS}
+        menus = {name: window.menuBar().addMenu(f"&{tr(name)}") for name in MENUS}
         for row in ROWS:
             self._actions[row.name] = self._added(row, window, menus[row.menu])
         store = self._store
@@ -63,10 +64,11 @@ class Actions:
                 self._actions[row.name].trigger()
 
     def _added(self, row: Row, window: MainWindow, menu: QMenu) -> QAction:
-        action = QAction(row.text, window)
-        action.setShortcut(QKeySequence(row.key))
-        action.setToolTip(f"{row.tooltip} ({row.key})" if row.key else row.tooltip)
-        action.setStatusTip(row.tooltip)
+        tooltip = row.shown_tooltip()
+        action = QAction(tr(row.text), window)
+        action.setShortcut(QKeySequence(row.key, QKeySequence.SequenceFormat.PortableText))
+        action.setToolTip(f"{tooltip} ({key_text(row.key)})" if row.key else tooltip)
+        action.setStatusTip(tooltip)
         action.setCheckable(row.checked is not None)
         action.setAutoRepeat(not row.held)
         action.triggered.connect(lambda _checked=False: self._do(row, window))
@@ -82,3 +84,8 @@ class Actions:
         self.update()
         if row.held and row.checked is not None and row.checked(self._store):
             self._pressed_s[row.name] = time.monotonic()
+
+
+def key_text(key: str) -> str:
+    """A key as the user's keyboard has it: `Strg+S` for `Ctrl+S` in German."""
+    return QKeySequence(key, QKeySequence.SequenceFormat.PortableText).toString(QKeySequence.SequenceFormat.NativeText)

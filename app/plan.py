@@ -6,12 +6,21 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from app.texts import mark, tr
 from engine.case import Case
 from engine.registration import Registration, Step
 from engine.roi import Box
 
 WHOLE_WAY = ("align", "general", "iso")
 """The steps of the whole image, in the order of the work."""
+
+_STEP_TEXTS = {
+    "align": mark("Align"),
+    "general": mark("General"),
+    "iso": mark("ISO"),
+    "rso": mark("RSO"),
+    "revert": mark("Revert"),
+}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,16 +48,30 @@ def outcome_text(title: str, case: Case) -> str:
     step, before = case.current.steps[-1], case.states[case.parents[case.cursor]]
     parts = [error_text(step, before.steps[-1] if before.steps else None)]
     if step.certificate is not None:
-        parts.append("certificate passed" if step.certificate.passed else "certificate NOT passed")
+        parts.append(tr("certificate passed") if step.certificate.passed else tr("certificate NOT passed"))
     if "nothing better found" in step.notes:
-        parts.append("nothing better found")
+        parts.append(tr("nothing better found"))
     if step.folding_percent > 0:
-        parts.append(f"folding {step.folding_percent:.3f} %")
+        parts.append(tr("folding {percent:.3f} %").format(percent=step.folding_percent))
     return f"{title}: {', '.join(parts)}"
 
 
 def error_text(step: Step, before: Step | None) -> str:
     """The error before and after a step: in its box, or of the whole image as the step before left it."""
     if step.box_rmse_hu_before is not None and step.box_rmse_hu_after is not None:
-        return f"{step.box_rmse_hu_before:.0f} → {step.box_rmse_hu_after:.0f} HU in the box"
+        text = tr("{before:.0f} → {after:.0f} HU in the box")
+        return text.format(before=step.box_rmse_hu_before, after=step.box_rmse_hu_after)
+    return short_error_text(step, before)
+
+
+def short_error_text(step: Step, before: Step | None) -> str:
+    """The same without a word on where, for a line that has no room for it."""
+    if step.box_rmse_hu_before is not None and step.box_rmse_hu_after is not None:
+        return f"{step.box_rmse_hu_before:.0f} → {step.box_rmse_hu_after:.0f} HU"
     return f"{step.rmse_hu:.0f} HU" if before is None else f"{before.rmse_hu:.0f} → {step.rmse_hu:.0f} HU"
+
+
+def step_text(name: str) -> str:
+    """The name of a step as it is shown: `RSO 2` for `rso 2`."""
+    kind, *number = name.split()
+    return " ".join([tr(_STEP_TEXTS[kind]) if kind in _STEP_TEXTS else kind, *number])

@@ -11,6 +11,7 @@ from pathlib import Path
 from PySide6.QtCore import QObject, Qt, Signal
 from PySide6.QtWidgets import QMessageBox, QWidget
 
+from app.texts import tr
 from engine.errors import RegardError
 
 _FRAMES = 12
@@ -23,12 +24,15 @@ def message_of(error: BaseException) -> str:
     if isinstance(error, RegardError):
         return str(error)
     if isinstance(error, MemoryError) or any(word in str(error).lower() for word in _MEMORY_WORDS):
-        return "There is not enough memory for this step. Close other programs, or draw a smaller box."
+        return tr("There is not enough memory for this step. Close other programs, or draw a smaller box.")
     if isinstance(error, ImportError):
-        return f"A part of the program is not installed ({error.name or type(error).__name__}). Install Regard again."
+        text = tr("A part of the program is not installed ({name}). Install Regard again.")
+        return text.format(name=error.name or type(error).__name__)
     if isinstance(error, OSError):
-        return f"A file could not be read or written ({error.strerror or type(error).__name__})."
-    return f"Something went wrong that should not have ({type(error).__name__}). The case is as it was before."
+        reason = error.strerror or type(error).__name__
+        return tr("A file could not be read or written ({reason}).").format(reason=reason)
+    text = tr("Something went wrong that should not have ({kind}). The case is as it was before.")
+    return text.format(kind=type(error).__name__)
 
 
 def details_of(error: BaseException) -> str:
@@ -55,7 +59,7 @@ class Problems(QObject):
         answers: dict[str, Callable[[], object]] = {}
         if not isinstance(error, RegardError):
             _LOG.error("%s in the window", type(error).__name__, exc_info=error)
-            answers["Details"] = partial(self._show_details, details_of(error))
+            answers[tr("Details")] = partial(self._show_details, details_of(error))
         self._say(message, answers)
         self.shown.emit(message)
 
@@ -68,7 +72,8 @@ class Problems(QObject):
 
     def _show_details(self, details: str) -> None:
         self.close()
-        dialog = QMessageBox(QMessageBox.Icon.Warning, "Details", details, QMessageBox.StandardButton.Ok, self._window)
+        icon, button = QMessageBox.Icon.Warning, QMessageBox.StandardButton.Ok
+        dialog = QMessageBox(icon, tr("Details"), details, button, self._window)
         dialog.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         dialog.setWindowModality(Qt.WindowModality.NonModal)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
+from app.texts import mark, tr
 from engine.case import Case
 
 
@@ -19,7 +20,7 @@ class Status(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """A stage of the work as the left column shows it."""
+    """A stage of the work as the left column shows it, its title translated there."""
 
     name: str
     title: str
@@ -28,13 +29,13 @@ class Stage:
 
 
 _TITLES = {
-    "images": "Images",
-    "align": "Align",
-    "general": "General",
-    "iso": "Image (ISO)",
-    "rso": "Region (RSO)",
-    "quality": "Quality",
-    "export": "Export",
+    "images": mark("Images"),
+    "align": mark("Align"),
+    "general": mark("General"),
+    "iso": mark("Image (ISO)"),
+    "rso": mark("Region (RSO)"),
+    "quality": mark("Quality"),
+    "export": mark("Export"),
 }
 
 
@@ -74,10 +75,10 @@ def _status(name: str, following: str, done: set[str], case: Case | None, export
 
 
 def _notes(case: Case | None, has_fixed: bool, boxes: int) -> dict[str, str]:
-    images = "now the moving one" if has_fixed else "open two images"
+    images = tr("now the moving one") if has_fixed else tr("open two images")
     notes = dict.fromkeys(_TITLES, "")
     if case is None:
         notes["images"] = images
     elif not boxes:
-        notes["rso"] = "draw a box (B)"
+        notes["rso"] = tr("draw a box (B)")
     return notes

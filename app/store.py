@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from PySide6.QtCore import QObject, Signal
 
 from app.plan import Planned
+from app.texts import tr
 from app.viewer.boxes import free_name, middle_of, name_of_copy, renamed
 from app.viewer.marks import Pairs, Triple
 from app.viewer.slicing import Pictures
@@ -158,7 +159,7 @@ class Store(QObject):
         self.planned: tuple[Planned, ...] = ()
         self.marked_state: int | None = None
         self.thumbnails: dict[int, Picture] = {}
-        self.device = "detected in a moment"
+        self.device = tr("detected in a moment")
 
     @property
     def running(self) -> bool:
@@ -238,7 +239,7 @@ class Store(QObject):
         self.boxes_changed.emit()
 
     def add_box(self, box: Box) -> None:
-        self.set_boxes((*self.boxes, NamedBox(free_name("Region", self.boxes), box)), len(self.boxes))
+        self.set_boxes((*self.boxes, NamedBox(free_name(tr("Region"), self.boxes), box)), len(self.boxes))
 
     def duplicate_box(self, number: int) -> None:
         """The same box once more, under another name and unlocked."""
@@ -261,7 +262,7 @@ class Store(QObject):
         kept = tuple(named for named in self.boxes if not named.untouched or named.box in used)
         boxes = kept
         for box, reason in reasons.items():
-            boxes = (*boxes, NamedBox(free_name("Proposal", boxes), box, reason, untouched=True))
+            boxes = (*boxes, NamedBox(free_name(tr("Proposal"), boxes), box, reason, untouched=True))
         if reasons:
             self.set_boxes(boxes, len(kept))
             self.change_view(cursor_zyx=middle_of(boxes[len(kept)].box))
@@ -422,4 +423,4 @@ def _masks_from_files(case: Case) -> dict[Use, MaskArray]:
 
 def _boxes_of_steps(case: Case) -> tuple[NamedBox, ...]:
     drawn = dict.fromkeys(step.box for state in case.states for step in state.steps if step.box is not None)
-    return tuple(NamedBox(f"Region {i + 1}", box) for i, box in enumerate(drawn))
+    return tuple(NamedBox(tr("Region {number}").format(number=i + 1), box) for i, box in enumerate(drawn))

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from app.store import Store
+from app.texts import mark, tr
 from app.viewer.slicing import box_rmse_hu
 from app.viewer.view_state import ViewState
 from engine.roi import Box
@@ -91,17 +92,25 @@ def _looks_back(store: Store, _began: ViewState) -> bool:
 
 
 def _note_at_cursor(store: Store) -> str:
-    return _compared("at the cursor", error_at_cursor_hu(store), error_of_image_hu(store))
+    return _compared(
+        mark("Error at the cursor {here_hu:.0f} HU, in the whole image {image_hu:.0f} HU."),
+        error_at_cursor_hu(store),
+        error_of_image_hu(store),
+    )
 
 
 def _note_of_box(store: Store) -> str:
-    return _compared("in the box", error_of_box_hu(store), error_of_image_hu(store))
+    return _compared(
+        mark("Error in the box {here_hu:.0f} HU, in the whole image {image_hu:.0f} HU."),
+        error_of_box_hu(store),
+        error_of_image_hu(store),
+    )
 
 
-def _compared(where: str, here_hu: float | None, image_hu: float | None) -> str:
+def _compared(text: str, here_hu: float | None, image_hu: float | None) -> str:
     if here_hu is None or image_hu is None:
         return ""
-    return f"Error {where} {here_hu:.0f} HU, in the whole image {image_hu:.0f} HU."
+    return tr(text).format(here_hu=here_hu, image_hu=image_hu)
 
 
 STEPS: tuple[TourStep, ...] = (
@@ -136,4 +145,4 @@ STEPS: tuple[TourStep, ...] = (
              _ran("rso")),
 )  # fmt: skip
 
-END = "That was the whole way. Draw other boxes, save the case (Ctrl+S), or export the result (Ctrl+E)."
+END = mark("That was the whole way. Draw other boxes, save the case (Ctrl+S), or export the result (Ctrl+E).")

@@ -12,18 +12,17 @@ from PySide6.QtCore import Signal
 
 import engine
 from app.commands.regions import Marks
+from app.texts import mark, tr, tr_count
 from app.worker import job_of
 from engine.regions import Use
 from engine.shapes import MaskArray
 from engine.structures import Structures, voxel_counts
 from engine.volume import Volume
 
-_OF_MASK = {"rigid": "each piece keeps its shape", "excluded": "nothing corresponds there"}
-
 RESULTS = "results"
 """The export that writes everything into a folder."""
 
-_SAVING, _EXPORTING = "Saving the case", "Exporting"
+_SAVING, _EXPORTING = mark("Saving the case"), mark("Exporting")
 
 Role = Literal["fixed", "moving"]
 
@@ -37,7 +36,7 @@ class Files(Marks):
         def read() -> tuple[Volume, Volume]:
             return engine.read_volume(fixed, name="fixed"), engine.read_volume(moving, name="moving")
 
-        self._begin("Opening the images", job_of(read), lambda pair: self.store.set_images(*pair))
+        self._begin(tr("Opening the images"), job_of(read), lambda pair: self.store.set_images(*pair))
 
     def add_image(self, path: str | Path, role: Role | None = None) -> None:
         """Take one image as fixed, then as moving; ask where both are there already."""
@@ -50,7 +49,8 @@ class Files(Marks):
         def place(volume: Volume) -> None:
             store.set_images(*((volume, store.moving) if role == "fixed" else (store.fixed, volume)))
 
-        self._begin(f"Opening the {role} image", job_of(lambda: engine.read_volume(path, name=role)), place)
+        title = tr("Opening the fixed image") if role == "fixed" else tr("Opening the moving image")
+        self._begin(title, job_of(lambda: engine.read_volume(path, name=role)), place)
 
     def open_files(self, fixed: Sequence[Path], moving: Sequence[Path]) -> None:
         """Open the images that these files make up; a role without files keeps its image."""
@@ -60,7 +60,7 @@ class Files(Marks):
         def read() -> dict[str, Volume]:
             return {role: engine.read_files(paths, name=role) for role, paths in files.items() if paths}
 
-        self._begin("Opening the images", job_of(read), lambda read: self.store.set_images(**{**kept, **read}))
+        self._begin(tr("Opening the images"), job_of(read), lambda read: self.store.set_images(**{**kept, **read}))
 
     def swap_images(self) -> None:
         if self._is_free():
@@ -69,9 +69,8 @@ class Files(Marks):
     def open_case(self, folder: str | Path, *, as_unsaved: bool = False) -> None:
         folder = Path(folder)
         home = None if as_unsaved else folder
-        self._begin(
-            "Opening the case", job_of(lambda: engine.open_case(folder)), lambda case: self.store.set_opened(case, home)
-        )
+        read = job_of(lambda: engine.open_case(folder))
+        self._begin(tr("Opening the case"), read, lambda case: self.store.set_opened(case, home))
 
     def open_demo(self) -> None:
         def make() -> tuple[Volume, Volume]:
@@ -80,13 +79,13 @@ class Files(Marks):
             pair = thorax_pair()
             return pair.fixed, pair.moving
 
-        self._begin("Making the demo case", job_of(make), lambda pair: self.store.set_images(*pair))
+        self._begin(tr("Making the demo case"), job_of(make), lambda pair: self.store.set_images(*pair))
 
     def save(self, folder: str | Path) -> None:
-        self._with_masks(_SAVING, lambda: self._save(Path(folder)))
+        self._with_masks(tr(_SAVING), lambda: self._save(Path(folder)))
 
     def export(self, name: str, path: str | Path) -> None:
-        self._with_masks(_EXPORTING, lambda: self._export(name, Path(path)))
+        self._with_masks(tr(_EXPORTING), lambda: self._export(name, Path(path)))
 
     def load_mask(self, use: Use, path: str | Path) -> None:
         """Read a mask on the fixed grid; it counts beside the boxes of the same use."""
@@ -101,12 +100,12 @@ class Files(Marks):
         def keep(found: tuple[MaskArray, int]) -> None:
             mask, count = found
             if not count:
-                self.told.emit("Every voxel of this mask is zero; nothing was changed.")
+                self.told.emit(tr("Every voxel of this mask is zero; nothing was changed."))
                 return
             self.store.set_mask(use, mask)
-            self.told.emit(f"{count} voxels of the fixed image: {_OF_MASK[use]}.")
+            self.told.emit(_mask_text(use, count))
 
-        self._begin("Reading the mask", job_of(read), keep)
+        self._begin(tr("Reading the mask"), job_of(read), keep)
 
     def forget_masks(self) -> None:
         """Drop what came from files; what boxes say stays."""
@@ -127,12 +126,12 @@ class Files(Marks):
         def keep(found: tuple[Structures, int]) -> None:
             structures, count = found
             if not count:
-                self.told.emit("Every voxel of this image is zero; nothing was changed.")
+                self.told.emit(tr("Every voxel of this image is zero; nothing was changed."))
                 return
             self.store.set_structures(structures)
-            self.told.emit(f"{count} structure{'s' if count > 1 else ''} of the {role} image.")
+            self.told.emit(_structures_text(role, count))
 
-        self._begin("Reading the contours", job_of(read), keep)
+        self._begin(tr("Reading the contours"), job_of(read), keep)
 
     def forget_structures(self) -> None:
         """Drop the contours of both images."""
@@ -145,9 +144,9 @@ class Files(Marks):
         def saved(_: object) -> None:
             self.store.set_saved(case, folder)
             self.autosave.forget(case)
-            self.told.emit(f"Saved in {folder}.")
+            self.told.emit(tr("Saved in {folder}.").format(folder=folder))
 
-        self._begin(_SAVING, job_of(lambda: engine.save_case(case, folder, force=force)), saved)
+        self._begin(tr(_SAVING), job_of(lambda: engine.save_case(case, folder, force=force)), saved)
 
     def _export(self, name: str, path: Path) -> None:
         case = self.store.case
@@ -160,6 +159,27 @@ class Files(Marks):
 
         def exported(_: object) -> None:
             self.store.set_exported()
-            self.told.emit(f"Exported to {path}.")
+            self.told.emit(tr("Exported to {path}.").format(path=path))
 
-        self._begin(_EXPORTING, job_of(write), exported)
+        self._begin(tr(_EXPORTING), job_of(write), exported)
+
+
+def _mask_text(use: Use, count: int) -> str:
+    """What a mask that was read does."""
+    rigid = tr_count(
+        "{count} voxel of the fixed image: each piece keeps its shape.",
+        "{count} voxels of the fixed image: each piece keeps its shape.",
+        count,
+    )
+    excluded = tr_count(
+        "{count} voxel of the fixed image: nothing corresponds there.",
+        "{count} voxels of the fixed image: nothing corresponds there.",
+        count,
+    )
+    return (rigid if use == "rigid" else excluded).format(count=count)
+
+
+def _structures_text(role: Role, count: int) -> str:
+    fixed = tr_count("{count} structure of the fixed image.", "{count} structures of the fixed image.", count)
+    moving = tr_count("{count} structure of the moving image.", "{count} structures of the moving image.", count)
+    return (fixed if role == "fixed" else moving).format(count=count)

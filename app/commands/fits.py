@@ -9,7 +9,8 @@ from PySide6.QtCore import Signal
 
 import engine
 from app.commands.steps import Steps, iso_settings, rso_settings
-from app.fits import Candidate, Comparison
+from app.fits import FITS_IN_LINE, Candidate, Comparison
+from app.texts import tr
 from engine.progress import Job
 
 
@@ -20,7 +21,7 @@ class Fits(Steps):
 
     def compare_image_fits(self) -> None:
         """Refine the image with every fit and keep none until one is taken."""
-        settings, title = self.store.settings, "Compare fits"
+        settings, title = self.store.settings, tr("Compare fits")
         if self._paired_case() is not None:
             self._with_masks(
                 title,
@@ -31,7 +32,7 @@ class Fits(Steps):
         """Refine the selected region with every fit and keep none until one is taken."""
         settings, case, named = self.store.settings, self._paired_case(), self._region()
         if case is not None and named is not None:
-            title = f"Compare fits, {named.name}"
+            title = tr("Compare fits, {region}").format(region=named.name)
             self._with_masks(
                 title,
                 lambda: self._compare_fits(
@@ -44,10 +45,11 @@ class Fits(Steps):
         if not self._is_free():
             return
         if not comparison.fits_to(self.store.case):
-            self.told.emit("Go back to the state that was compared, then take the result.")
+            self.told.emit(tr("Go back to the state that was compared, then take the result."))
             return
         self.display.remember(candidate.registration, candidate.warped_hu)
-        self._take_on(f"Fit {candidate.fit!r}", candidate.registration)
+        title = tr("Fit '{fit}'").format(fit=tr(FITS_IN_LINE[candidate.fit]))
+        self._take_on(title, candidate.registration)
 
     def _compare_fits(self, comparison: Comparison, settings: Callable[[str], Any]) -> None:
         """Run the next fit, then those after it, each a task of its own: stopping one leaves the others."""

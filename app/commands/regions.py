@@ -10,7 +10,7 @@ from PySide6.QtCore import QObject, QTimer
 import engine
 from app.commands.work import Work
 from app.store import Store
-from app.texts import tr
+from app.texts import mark, tr
 from app.viewer.boxes import USES
 from app.worker import Worker, job_of
 from engine.case import Case
@@ -27,7 +27,7 @@ _GUIDE_DELAY_MS = 200
 """Masks are made when the hand rests, so that dragging stays smooth."""
 
 
-_PROPOSING = "Proposing regions"
+_PROPOSING = mark("Proposing regions")
 
 
 class Marks(Work):
@@ -47,7 +47,7 @@ class Marks(Work):
         if named is None or store.running or named.locked:
             return
         if use == "rigid" and store.fixed.modality not in IN_HU:
-            self.told.emit("Bone is found by its HU, and the fixed image is not in HU. Load a rigid mask instead.")
+            self.told.emit(tr("Bone is found by its HU, and the fixed image is not in HU. Load a rigid mask instead."))
             return
         store.change_box(store.selected, use=use)
         if use == "rigid":
@@ -62,18 +62,21 @@ class Marks(Work):
             return
         fixed = store.fixed
         if fixed.modality not in IN_HU:
-            self.told.emit("The body is found by its HU, and the fixed image is not in HU. Drag the handles instead.")
+            self.told.emit(
+                tr("The body is found by its HU, and the fixed image is not in HU. Drag the handles instead.")
+            )
             return
 
         def keep(box: Box | None) -> None:
             if box is None:
-                self.told.emit(f"{named.name} holds nothing of the patient; it stays as it is.")
+                text = tr("{region} holds nothing of the patient; it stays as it is.")
+                self.told.emit(text.format(region=named.name))
             elif box == named.box:
-                self.told.emit(f"{named.name} is as small as the patient in it.")
+                self.told.emit(tr("{region} is as small as the patient in it.").format(region=named.name))
             else:
                 store.reshape_box(number, box)
 
-        self._begin("Looking for the body", job_of(shrunk_to_body, named.box, fixed), keep)
+        self._begin(tr("Looking for the body"), job_of(shrunk_to_body, named.box, fixed), keep)
 
     def guide(self) -> None:
         """Have boxes and masks of the case brought up to date, unless a step runs that began with those it has."""
@@ -92,12 +95,12 @@ class Marks(Work):
     def propose_regions(self) -> None:
         """Look for places that probably are still wrong and make them boxes."""
         if self._paired_case() is not None:
-            self._with_masks(_PROPOSING, self._propose)
+            self._with_masks(tr(_PROPOSING), self._propose)
 
     def _paired_case(self) -> Case | None:
         """The case, or none and a word on what is missing."""
         if self.store.case is None:
-            self.failed.emit(InputError("Expected two images; open a fixed and a moving image first."))
+            self.failed.emit(InputError(tr("Expected two images; open a fixed and a moving image first.")))
         return self.store.case
 
     def _with_masks(self, title: str, then: Callable[[], object], leads_on: bool = False) -> None:
@@ -124,7 +127,7 @@ class Marks(Work):
 
     def _propose(self) -> None:
         case = self.store.case
-        self._begin(_PROPOSING, lambda: engine.proposed_boxes(case, engine.Runtime()), self._take_proposals)
+        self._begin(tr(_PROPOSING), lambda: engine.proposed_boxes(case, engine.Runtime()), self._take_proposals)
 
     def _tell_no_bone(self, name: str) -> None:
         self.told.emit(
@@ -137,19 +140,19 @@ class Marks(Work):
         """The selected box if it is to be optimised, or none and a word on what is missing."""
         named = self.store.selected_box
         if named is None:
-            self.failed.emit(InputError("Expected a region; press B and drag a box over a place that is still wrong."))
-        elif named.use != "optimise":
             self.failed.emit(
-                InputError(
-                    f"Expected a region to optimise; this one is marked {USES[named.use]!r}. Press O to change it."
-                )
+                InputError(tr("Expected a region; press B and drag a box over a place that is still wrong."))
             )
+        elif named.use != "optimise":
+            text = tr("Expected a region to optimise; this one is marked '{use}'. Press O to change it.")
+            self.failed.emit(InputError(text.format(use=tr(USES[named.use]))))
             return None
         return named
 
     def _take_proposals(self, found: ErrorMap) -> None:
+        text = tr("Probably about {score_mm:.1f} mm off: {reason}")
         self.store.propose_boxes(
-            {row.box: f"Probably about {row.score:.1f} mm off: {row.reason}" for row in found.proposals}
+            {row.box: text.format(score_mm=row.score, reason=row.reason) for row in found.proposals}
         )
         if not found.proposals:
-            self.told.emit("No region to propose: both images show the patient nowhere at once.")
+            self.told.emit(tr("No region to propose: both images show the patient nowhere at once."))

@@ -11,6 +11,7 @@ import engine
 from app.commands.files import Files
 from app.plan import Planned, missing_steps, outcome_text
 from app.store import RunSettings, Store
+from app.texts import tr
 from app.worker import Worker
 from engine.errors import InputError
 from engine.progress import Job
@@ -50,10 +51,10 @@ class Steps(Files):
             return engine.run_step(case, engine.AlignSettings(method="manual", motion=draft.numbers), engine.Runtime())
 
         def keep(registration: Registration) -> None:
-            self._take_on("Align by hand", registration)
+            self._take_on(tr("Align by hand"), registration)
             store.set_draft(None)
 
-        self._begin("Align by hand", start, keep, is_step=True, of_draft=True)
+        self._begin(tr("Align by hand"), start, keep, is_step=True, of_draft=True)
 
     def general(self) -> None:
         self._run_steps("general")
@@ -70,7 +71,7 @@ class Steps(Files):
         if missing:
             self._run_steps(*missing)
         else:
-            self.told.emit("Nothing is missing: the whole image was optimised.")
+            self.told.emit(tr("Nothing is missing: the whole image was optimised."))
 
     def rso(self) -> None:
         named = self._region()
@@ -81,7 +82,7 @@ class Steps(Files):
         """Optimise every region that is meant for it, one after the other."""
         regions = [named for named in self.store.boxes if named.use == "optimise" and not named.locked]
         if not regions:
-            self.told.emit("No region to optimise: press B and drag a box over a place that is still wrong.")
+            self.told.emit(tr("No region to optimise: press B and drag a box over a place that is still wrong."))
         elif self._paired_case() is not None:
             self._plan(*map(self._of_region, regions))
 
@@ -89,7 +90,7 @@ class Steps(Files):
         """Give the selected region the displacement of an earlier state, as a step of its own."""
         named = self._region()
         if named is not None and self._paired_case() is not None:
-            title = f"{named.name} as in state {number}"
+            title = tr("{region} as in state {number}").format(region=named.name, number=number)
             self._plan(Planned(title, lambda: engine.RevertSettings(box=named.box, to=number), named.box))
 
     def go_on(self) -> None:
@@ -104,7 +105,8 @@ class Steps(Files):
 
     def _of_region(self, named: NamedBox) -> Planned:
         settings = self.store.settings
-        return Planned(f"{named.name} (RSO)", lambda: rso_settings(settings, named.box, settings.rso_fit), named.box)
+        title = tr("{region} (RSO)").format(region=named.name)
+        return Planned(title, lambda: rso_settings(settings, named.box, settings.rso_fit), named.box)
 
     def _run_steps(self, *names: str) -> None:
         steps = [] if self._paired_case() is None else [self._step(name) for name in names]
@@ -116,16 +118,16 @@ class Steps(Files):
         settings, named = self.store.settings, self.store.selected_box
         watched = named.box if named is not None and named.use == "optimise" else None
         if name == "general":
-            return Planned("General", lambda: engine.GeneralSettings(model=settings.model), watched)
+            return Planned(tr("General"), lambda: engine.GeneralSettings(model=settings.model), watched)
         if name == "iso":
-            return Planned("Image (ISO)", lambda: iso_settings(settings, settings.iso_fit), watched)
+            return Planned(tr("Image (ISO)"), lambda: iso_settings(settings, settings.iso_fit), watched)
         method = settings.align_file if settings.align == "file" else settings.align
         if not method:
             self.failed.emit(
-                InputError("Expected a transform file for the alignment; choose one in the section Align.")
+                InputError(tr("Expected a transform file for the alignment; choose one in the section Align."))
             )
             return None
-        return Planned("Align", lambda: engine.AlignSettings(method=method), watched)
+        return Planned(tr("Align"), lambda: engine.AlignSettings(method=method), watched)
 
     def _plan(self, *steps: Planned) -> None:
         """Begin the first step now, or let all of them wait behind the one that runs and those that wait for it.

@@ -10,10 +10,11 @@ from PySide6.QtCore import QObject, Signal
 from app.autosave import Autosave
 from app.display import Display
 from app.store import Run, Store
+from app.texts import mark, tr
 from app.worker import Task, Worker
 from engine.progress import Job, Progress
 
-_WAIT = "Wait for the running step, or stop it first."
+_WAIT = mark("Wait for the running step, or stop it first.")
 
 
 class Work(QObject):
@@ -67,9 +68,9 @@ class Work(QObject):
     def _is_free(self, of_draft: bool = False) -> bool:
         """Whether something else can begin; if not, a word on what has to end first."""
         if self.store.running:
-            self.told.emit(_WAIT)
+            self.told.emit(tr(_WAIT))
         elif self.store.draft is not None and not of_draft:
-            self.told.emit("Keep or cancel the alignment by hand first.")
+            self.told.emit(tr("Keep or cancel the alignment by hand first."))
         else:
             return True
         return False

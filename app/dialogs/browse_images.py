@@ -27,6 +27,8 @@ from app.dialogs.series_tree import SeriesTree, entry_of, summary_of
 from app.panels.parts import label, row, set_role
 from app.problems import message_of
 from app.store import Store
+from app.texts import mark, tr, tr_count
+from app.viewer.view_state import IMAGES_IN_SHORT
 from app.worker import Task, Worker, job_of
 from engine.progress import Progress
 from engine.volume import Volume
@@ -36,8 +38,8 @@ if TYPE_CHECKING:
 
 _SIZE = (1080, 680)
 _EMPTY = (
-    "No images here: neither DICOM slices nor NIfTI, MHA/MHD or NRRD files lie in this folder or below it.\n"
-    "Choose another folder, or drop one here."
+    mark("No images here: neither DICOM slices nor NIfTI, MHA/MHD or NRRD files lie in this folder or below it."),
+    mark("Choose another folder, or drop one here."),
 )
 
 
@@ -57,7 +59,7 @@ class BrowseDialog(QDialog):
         self._pending: list[QTreeWidgetItem] = []
         self._pictured: QTreeWidgetItem | None = None
         self.roles: dict[str, Entry | None] = {"fixed": None, "moving": None}
-        self.setWindowTitle("Choose images")
+        self.setWindowTitle(tr("Choose images"))
         self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         self.setWindowModality(Qt.WindowModality.NonModal)
         self.setAcceptDrops(True)
@@ -79,7 +81,7 @@ class BrowseDialog(QDialog):
         self.place.setText(str(folder))
         self.tree.clear()
         self.tree.items, self._pending = [], []
-        self._show_empty("Looking through the folder …")
+        self._show_empty(tr("Looking through the folder …"))
         self._show_looking(True)
         self._follow(self._worker.submit(lambda: engine.read_catalog(folder)), self._take_catalog, self._fail)
 
@@ -120,12 +122,14 @@ class BrowseDialog(QDialog):
         self.status = label(role="dim")
         self.bar = QProgressBar(textVisible=False)
         self.bar.setMaximumWidth(160)
-        self.stop_button = QPushButton("Stop", toolTip="Show the images that were found so far")
+        self.stop_button = QPushButton(tr("Stop"), toolTip=tr("Show the images that were found so far"))
         self.stop_button.setAutoDefault(False)
         self.stop_button.clicked.connect(self._stop)
-        other = QPushButton("Other &folder …", toolTip="Look through another folder; what is chosen stays chosen")
+        other = QPushButton(
+            tr("Other &folder …"), toolTip=tr("Look through another folder; what is chosen stays chosen")
+        )
         other.setAutoDefault(False)
-        other.clicked.connect(lambda: ask_folder(self, "Choose a folder to look through", self._look_through_text))
+        other.clicked.connect(lambda: ask_folder(self, tr("Choose a folder to look through"), self._look_through_text))
         top = QGridLayout()
         top.addWidget(self.place, 0, 0)
         top.addWidget(other, 0, 1)
@@ -149,9 +153,12 @@ class BrowseDialog(QDialog):
         self.detail = label(wrap=True)
         self.texts = {role: label() for role in self.roles}
         self.buttons = {
-            "fixed": QPushButton("Use as fi&xed", toolTip="The image of today, e.g. the CBCT (Alt+X, or Return first)"),
+            "fixed": QPushButton(
+                tr("Use as fi&xed"), toolTip=tr("The image of today, e.g. the CBCT (Alt+X, or Return first)")
+            ),
             "moving": QPushButton(
-                "Use as &moving", toolTip="What is deformed onto it, e.g. the planning CT (Alt+M, or Return then)"
+                tr("Use as &moving"),
+                toolTip=tr("What is deformed onto it, e.g. the planning CT (Alt+M, or Return then)"),
             ),
         }
         grid = QGridLayout()
@@ -159,17 +166,17 @@ class BrowseDialog(QDialog):
             button.setAutoDefault(False)
             button.clicked.connect(lambda _checked=False, role=role: self.choose(role))
             grid.addWidget(button, number, 0)
-            grid.addWidget(label(role.capitalize(), "heading"), number, 1)
+            grid.addWidget(label(tr(IMAGES_IN_SHORT[role]), "heading"), number, 1)
             grid.addWidget(self.texts[role], number, 2)
         grid.setColumnStretch(2, 1)
         self.guard = label(role="warn", wrap=True)
-        self.swap_button = QPushButton("S&wap roles", toolTip="Exchange the two")
+        self.swap_button = QPushButton(tr("S&wap roles"), toolTip=tr("Exchange the two"))
         self.swap_button.setAutoDefault(False)
         self.swap_button.clicked.connect(self.swap)
         ends = QDialogButtonBox(QDialogButtonBox.StandardButton.Open | QDialogButtonBox.StandardButton.Close)
         ends.addButton(self.swap_button, QDialogButtonBox.ButtonRole.ActionRole)
         self.open_button = ends.button(QDialogButtonBox.StandardButton.Open)
-        self.open_button.setText("&Open")
+        self.open_button.setText(tr("&Open"))
         self.open_button.setAutoDefault(False)
         ends.button(QDialogButtonBox.StandardButton.Close).setAutoDefault(False)
         ends.accepted.connect(self.accept)
@@ -223,7 +230,7 @@ class BrowseDialog(QDialog):
         self.status.setText(_told(catalog))
         self.tree.show_catalog(catalog)
         self._pending = [item for item in self.tree.items if not entry_of(item).problem]
-        self._show_empty("" if catalog.entries else _EMPTY)
+        self._show_empty("" if catalog.entries else "\n".join(tr(text) for text in _EMPTY))
         self._show_roles()
         self._next_picture()
 
@@ -261,7 +268,7 @@ class BrowseDialog(QDialog):
         self.bar.setRange(0, 0)
         self.stop_button.setVisible(looking)
         if looking:
-            self.status.setText("waits for the running step" if self._store.running else "")
+            self.status.setText(tr("waits for the running step") if self._store.running else "")
 
     def _show_roles(self) -> None:
         current = self.tree.current_entry()
@@ -291,18 +298,17 @@ def _told(catalog: Catalog) -> str:
     """How much was found."""
     bad = sum(bool(entry.problem) for entry in catalog.entries)
     patients = len({entry.patient for entry in catalog.entries if entry.is_dicom})
-    parts = [_counted(len(catalog.entries), "image")]
+    images, others = len(catalog.entries), catalog.passed_over
+    parts = [tr_count("{count} image", "{count} images", images).format(count=images)]
     if patients:
-        parts.append(_counted(patients, "patient"))
+        parts.append(tr_count("{count} patient", "{count} patients", patients).format(count=patients))
     if bad:
-        parts.append(f"{bad} cannot be opened")
-    if catalog.passed_over:
-        parts.append(f"{_counted(catalog.passed_over, 'other file')} passed over")
-    return ", ".join(parts) + ("" if catalog.whole else ". Stopped: there may be more.")
-
-
-def _counted(count: int, what: str) -> str:
-    return f"{count} {what}" if count == 1 else f"{count} {what}s"
+        parts.append(tr_count("{count} cannot be opened", "{count} cannot be opened", bad).format(count=bad))
+    if others:
+        text = tr_count("{count} other file passed over", "{count} other files passed over", others)
+        parts.append(text.format(count=others))
+    found = ", ".join(parts)
+    return found if catalog.whole else tr("{found}. Stopped: there may be more.").format(found=found)
 
 
 def _details(entry: Entry | None) -> str:
@@ -313,5 +319,6 @@ def _details(entry: Entry | None) -> str:
 
 def _kept_text(volume: Volume | None) -> str:
     if volume is None:
-        return "none yet"
-    return f"stays as it is ({volume.modality}, {' × '.join(str(n) for n in volume.geometry.size_xyz)})"
+        return tr("none yet")
+    size = " × ".join(str(n) for n in volume.geometry.size_xyz)
+    return tr("stays as it is ({modality}, {size})").format(modality=volume.modality, size=size)

@@ -10,21 +10,22 @@ from PySide6.QtGui import QGuiApplication
 from PySide6.QtWidgets import QComboBox, QDialog, QGridLayout, QPushButton, QVBoxLayout, QWidget
 
 import engine
-from app.fits import Candidate, Comparison
+from app.fits import FIT_TEXTS, Candidate, Comparison
 from app.panels.parts import label, row
 from app.panels.quality import FIGURES, figures_of, verdict_of
 from app.store import Store
+from app.texts import tr
 from app.viewer.boxes import middle_of
 from app.viewer.contours import Labels
 from app.viewer.gestures import wheel
 from app.viewer.pane import Gesture, Pane
 from app.viewer.planes import plane_of
 from app.viewer.slicing import resolve
-from app.viewer.view_state import PLANES, ImageName, PlaneName, Slot, ViewState
+from app.viewer.view_state import IMAGES_IN_SHORT, PLANE_TEXTS, PLANES, ImageName, PlaneName, Slot, ViewState
 from engine.case import Case
 from engine.geometry import Geometry
 from engine.regions import NamedBox
-from engine.registration import Registration, Step
+from engine.registration import Registration
 from engine.roi import Box
 
 _SIZE = (1180, 690)
@@ -41,7 +42,7 @@ class CompareFitsDialog(QDialog):
     def __init__(self, store: Store, comparison: Comparison, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._store, self.comparison = store, comparison
-        self.setWindowTitle(f"{comparison.title}: nothing is kept until you take one")
+        self.setWindowTitle(tr("{title}: nothing is kept until you take one").format(title=comparison.title))
         self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         self.setWindowModality(Qt.WindowModality.NonModal)
         self._boxes = () if comparison.box is None else (NamedBox("", comparison.box),)
@@ -49,10 +50,10 @@ class CompareFitsDialog(QDialog):
         self.view = self._seen_from(store.view.plane)
         self.panes: dict[tuple[str, ImageName], Pane] = {}
         self.buttons: dict[str, QPushButton] = {}
-        self.plane = QComboBox(toolTip="Orientation of the slices; the wheel scrolls, Ctrl and wheel zoom")
-        self.plane.setAccessibleName("Orientation of the slices")
+        self.plane = QComboBox(toolTip=tr("Orientation of the slices; the wheel scrolls, Ctrl and wheel zoom"))
+        self.plane.setAccessibleName(tr("Orientation of the slices"))
         for plane in PLANES:
-            self.plane.addItem(plane.capitalize(), plane)
+            self.plane.addItem(tr(PLANE_TEXTS[plane]), plane)
         self.plane.setCurrentIndex(self.plane.findData(self.view.plane))
         self.plane.currentIndexChanged.connect(lambda _: self.set_view(self._seen_from(self.plane.currentData())))
         self.note = label(role="dim")
@@ -89,7 +90,7 @@ class CompareFitsDialog(QDialog):
                 pane = self.panes[candidate.fit, image]
                 state = resolve(pictures, self.view, Slot(self.view.plane, image), self._boxes)
                 pane.show_state(replace(state, window_text=""))
-                pane.setAccessibleName(f"{candidate.fit.capitalize()}, {image}")
+                pane.setAccessibleName(f"{tr(FIT_TEXTS[candidate.fit])}, {tr(IMAGES_IN_SHORT[image])}")
 
     def _fill(self) -> None:
         assert self._store.pictures is not None, "a case that is compared is shown"
@@ -100,14 +101,14 @@ class CompareFitsDialog(QDialog):
         }
         captions = {name: FIGURES[name] for name in self._names()}
         for number, (text, tooltip) in enumerate(captions.values(), start=3):
-            caption = label(text, "dim")
-            caption.setToolTip(tooltip)
+            caption = label(tr(text), "dim")
+            caption.setToolTip(tr(tooltip))
             self._cells.addWidget(caption, number, 0)
         self._last = 3 + len(captions)
         if any(candidate.registration.steps[-1].notes for candidate in self.comparison.candidates):
-            self._cells.addWidget(label("Notes", "dim"), self._last + 1, 0, Qt.AlignmentFlag.AlignTop)
+            self._cells.addWidget(label(tr("Notes"), "dim"), self._last + 1, 0, Qt.AlignmentFlag.AlignTop)
         if self.comparison.box is not None:
-            self._cells.addWidget(label("Certificate", "dim"), self._last, 0)
+            self._cells.addWidget(label(tr("Certificate"), "dim"), self._last, 0)
         for column, candidate in enumerate(self.comparison.candidates, start=1):
             self._fill_column(column, candidate)
             self._cells.setColumnStretch(column, 1)
@@ -120,7 +121,7 @@ class CompareFitsDialog(QDialog):
         return rest if self.comparison.box is None else ["box", *rest]
 
     def _fill_column(self, column: int, candidate: Candidate) -> None:
-        title = candidate.fit.capitalize()
+        title = tr(FIT_TEXTS[candidate.fit])
         step = candidate.registration.steps[-1]
         self._cells.addWidget(label(title, "heading"), 0, column)
         for number, image in enumerate(_SHOWN, start=1):
@@ -134,9 +135,10 @@ class CompareFitsDialog(QDialog):
             self._cells.addWidget(label(*verdict_of(step.certificate)), self._last, column)
         if step.notes:
             self._cells.addWidget(label("\n".join(step.notes), wrap=True), self._last + 1, column)
-        button = self.buttons[candidate.fit] = QPushButton("Take this")
-        button.setAccessibleName(f"Take {title}")
-        button.setToolTip(f"Make the result of {title} the next state of the case; {_made_in(step)}")
+        button = self.buttons[candidate.fit] = QPushButton(tr("Take this"))
+        button.setAccessibleName(tr("Take {fit}").format(fit=title))
+        tooltip = tr("Make the result of {fit} the next state of the case; {count} iterations, {seconds:.1f} s")
+        button.setToolTip(tooltip.format(fit=title, count=step.iterations, seconds=step.seconds))
         button.setAutoDefault(False)
         button.clicked.connect(partial(self._take, candidate))
         self._cells.addWidget(button, self._last + 2, column)
@@ -151,8 +153,9 @@ class CompareFitsDialog(QDialog):
             button.setEnabled(fits and not self._store.running)
         windows = (self.view.window_hu, self.view.difference_window_hu)
         images, difference = (f"{low:.0f} … {high:.0f} HU" for low, high in windows)
-        at_another = "The case is at another state now; go back to take one of these."
-        self.note.setText(f"Images {images}, difference {difference}" if fits else at_another)
+        at_another = tr("The case is at another state now; go back to take one of these.")
+        seen = tr("Images {images}, difference {difference}").format(images=images, difference=difference)
+        self.note.setText(seen if fits else at_another)
 
     def _on_gesture(self, pane: Pane, gesture: Gesture) -> None:
         if gesture.phase == "wheel" and pane.state is not None:
@@ -178,10 +181,6 @@ def carried(labels: Labels, case: Case, registration: Registration) -> Labels:
     if moving is None:
         return labels
     return replace(labels, warped=engine.CarriedLabels.of(moving, case.moving.geometry, registration))
-
-
-def _made_in(step: Step) -> str:
-    return f"{step.iterations} iterations, {step.seconds:.1f} s"
 
 
 def _pan_to(box: Box, geometry: Geometry) -> tuple[float, float, float]:

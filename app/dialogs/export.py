@@ -21,11 +21,12 @@ from PySide6.QtWidgets import (
 from app import settings
 from app.commands import RESULTS
 from app.panels.parts import label, row
+from app.texts import mark, tr
 
 if TYPE_CHECKING:
     from engine.io.export import Exporter
 
-_RESULTS_TEXT = "Results folder: transform, DVF, warped image, difference, figures and the case"
+_RESULTS_TEXT = mark("Results folder: transform, DVF, warped image, difference, figures and the case")
 
 
 class ExportDialog(QDialog):
@@ -35,34 +36,36 @@ class ExportDialog(QDialog):
 
     def __init__(self, exporters: dict[str, Exporter], parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.setWindowTitle("Export the current state")
+        self.setWindowTitle(tr("Export the current state"))
         self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         self._suffixes = {RESULTS: "", **{name: exporter.suffix for name, exporter in exporters.items()}}
         self._typed = False
         layout = QVBoxLayout(self)
-        layout.addWidget(label("What"))
+        layout.addWidget(label(tr("What")))
         self.group = QButtonGroup(self)
         self.choices: dict[str, QRadioButton] = {}
-        texts = {RESULTS: _RESULTS_TEXT, **{name: exporter.description for name, exporter in exporters.items()}}
+        texts = {RESULTS: tr(_RESULTS_TEXT), **{name: exporter.description for name, exporter in exporters.items()}}
         for name, text in texts.items():
             choice = QRadioButton(text)
             suffix = self._suffixes[name]
-            choice.setToolTip(f"One file that ends in {suffix}" if suffix else "A new folder with all of it")
+            one_file = tr("One file that ends in {suffix}").format(suffix=suffix)
+            choice.setToolTip(one_file if suffix else tr("A new folder with all of it"))
             self.choices[name] = choice
             self.group.addButton(choice)
             layout.addWidget(choice)
             choice.toggled.connect(self._suggest)
         self.path = QLineEdit(textEdited=self._take_typing, textChanged=self._update)
-        self.path.setAccessibleName("Where to export to")
-        self.path.setToolTip("Path of the file or folder that is written; nothing else is touched")
-        browse = QPushButton("Browse …", toolTip="Choose the place in a file dialog")
+        self.path.setAccessibleName(tr("Where to export to"))
+        self.path.setToolTip(tr("Path of the file or folder that is written; nothing else is touched"))
+        browse = QPushButton(tr("Browse …"), toolTip=tr("Choose the place in a file dialog"))
         browse.clicked.connect(self._browse)
         layout.addSpacing(6)
-        layout.addWidget(label("Where"))
+        layout.addWidget(label(tr("Where")))
         layout.addLayout(row(self.path, browse, stretch_last=True))
-        layout.addWidget(label("Vectors are mm along the patient axes (LPS) and point from fixed to moving.", "dim"))
+        vectors = tr("Vectors are mm along the patient axes (LPS) and point from fixed to moving.")
+        layout.addWidget(label(vectors, "dim"))
         self.buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Save | QDialogButtonBox.StandardButton.Cancel)
-        self.buttons.button(QDialogButtonBox.StandardButton.Save).setText("Export")
+        self.buttons.button(QDialogButtonBox.StandardButton.Save).setText(tr("Export"))
         self.buttons.accepted.connect(self.accept)
         self.buttons.rejected.connect(self.reject)
         layout.addWidget(self.buttons)
@@ -95,7 +98,7 @@ class ExportDialog(QDialog):
         self.buttons.button(QDialogButtonBox.StandardButton.Save).setEnabled(bool(self.path.text().strip()))
 
     def _browse(self) -> None:
-        dialog = QFileDialog(self, "Export to", self.path.text())
+        dialog = QFileDialog(self, tr("Export to"), self.path.text())
         dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         dialog.setAcceptMode(QFileDialog.AcceptMode.AcceptSave)
         dialog.fileSelected.connect(self._take)

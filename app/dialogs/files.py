@@ -9,9 +9,25 @@ from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QFileDialog, QWidget
 
 from app import settings
+from app.texts import tr
 
-LABEL_FILTER = "Label images (*.nii *.nii.gz *.mha *.mhd *.nrrd);;All files (*)"
-MASK_FILTER = "Masks (*.nii *.nii.gz *.mha *.mhd *.nrrd);;All files (*)"
+_IMAGES = "*.nii *.nii.gz *.mha *.mhd *.nrrd"
+
+
+def label_filter() -> str:
+    return _filter(tr("Label images"), _IMAGES)
+
+
+def mask_filter() -> str:
+    return _filter(tr("Masks"), _IMAGES)
+
+
+def image_filter() -> str:
+    return _filter(tr("Images"), f"{_IMAGES} *.dcm")
+
+
+def transform_filter() -> str:
+    return _filter(tr("Transforms"), "*.h5 *.tfm *.txt")
 
 
 def ask_file(parent: QWidget, title: str, name_filter: str, then: Callable[[str], object]) -> QFileDialog:
@@ -39,6 +55,11 @@ def ask_new_folder(parent: QWidget, title: str, name: str, then: Callable[[str],
     dialog.selectFile(name)
     dialog.open()
     return dialog
+
+
+def _filter(kind: str, patterns: str) -> str:
+    """Files of a kind, or all."""
+    return f"{kind} ({patterns});;{tr('All files')} (*)"
 
 
 def _dialog(parent: QWidget, title: str, then: Callable[[str], object]) -> QFileDialog:

@@ -8,16 +8,18 @@ from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QDialog, QTextBrowser, QVBoxLayout, QWidget
 
 from app.actions import MENUS, ROWS
+from app.menus import key_text
+from app.texts import mark, tr
 
 _MOUSE = {
-    "Wheel": "next and previous slice",
-    "Ctrl + wheel": "zoom about the pointer",
-    "Left click or drag": "move the cursor of all panes",
-    "Right drag": "window: sideways its width, up and down its level",
-    "Middle drag, Shift + drag": "move the picture",
-    "P, then clicks": "a place in the fixed or warped image, then the same place in the moving one",
-    "By hand: drag": "move the moving image; outside the ring or with Ctrl, turn it about the cursor",
-    "Drag a handle": "resize the region; the round one in the middle moves it",
+    mark("Wheel"): mark("next and previous slice"),
+    mark("Ctrl + wheel"): mark("zoom about the pointer"),
+    mark("Left click or drag"): mark("move the cursor of all panes"),
+    mark("Right drag"): mark("window: sideways its width, up and down its level"),
+    mark("Middle drag, Shift + drag"): mark("move the picture"),
+    mark("P, then clicks"): mark("a place in the fixed or warped image, then the same place in the moving one"),
+    mark("By hand: drag"): mark("move the moving image; outside the ring or with Ctrl, turn it about the cursor"),
+    mark("Drag a handle"): mark("resize the region; the round one in the middle moves it"),
 }
 
 
@@ -26,11 +28,11 @@ class KeysDialog(QDialog):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.setWindowTitle("Keys and mouse")
+        self.setWindowTitle(tr("Keys and mouse"))
         self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         self.resize(620, 560)
         text = QTextBrowser()
-        text.setAccessibleName("Keys and mouse")
+        text.setAccessibleName(tr("Keys and mouse"))
         text.setHtml(keys_html())
         QVBoxLayout(self).addWidget(text)
         self.setWindowModality(Qt.WindowModality.NonModal)
@@ -38,11 +40,11 @@ class KeysDialog(QDialog):
 
 def keys_html() -> str:
     """One table for each menu, and one for the mouse."""
-    blocks = [_table("Mouse", _MOUSE.items())]
+    blocks = [_table(tr("Mouse"), ((tr(gesture), tr(what)) for gesture, what in _MOUSE.items()))]
     for menu in MENUS:
-        blocks.append(
-            _table(menu, ((row.key, f"{row.text}: {row.tooltip}") for row in ROWS if row.menu == menu and row.key))
-        )
+        rows = [row for row in ROWS if row.menu == menu and row.key]
+        lines = ((key_text(row.key), f"{tr(row.text)}: {row.shown_tooltip()}") for row in rows)
+        blocks.append(_table(tr(menu), lines))
     return "".join(blocks)
 
 

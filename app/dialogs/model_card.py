@@ -6,6 +6,8 @@ from PySide6.QtCore import QEvent, Qt
 from PySide6.QtGui import QFont, QPalette, QTextCharFormat, QTextCursor, QTextDocument, QTextFrameFormat, QTextTable
 from PySide6.QtWidgets import QDialog, QTextBrowser, QVBoxLayout, QWidget
 
+from app.texts import tr
+
 _MARGIN = 14
 _INDENT = 18
 _CELL_PADDING = 6
@@ -16,12 +18,12 @@ class ModelCardDialog(QDialog):
 
     def __init__(self, name: str, card: str, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.setWindowTitle(f"About the model {name}")
+        self.setWindowTitle(tr("About the model {name}").format(name=name))
         self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         self.setWindowModality(Qt.WindowModality.NonModal)
         self.resize(760, 620)
         self.text = QTextBrowser()
-        self.text.setAccessibleName(f"Card of the model {name}")
+        self.text.setAccessibleName(tr("Card of the model {name}").format(name=name))
         QVBoxLayout(self).addWidget(self.text)
         document = self.text.document()
         document.setDocumentMargin(_MARGIN)

@@ -14,10 +14,9 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from app.dialogs.files import ask_file, ask_folder
+from app.dialogs.files import ask_file, ask_folder, image_filter
 from app.panels.parts import label, row
-
-_FILTER = "Images (*.nii *.nii.gz *.mha *.mhd *.nrrd *.dcm);;All files (*)"
+from app.texts import tr
 
 
 class PathField(QWidget):
@@ -30,12 +29,12 @@ class PathField(QWidget):
         self.setAcceptDrops(True)
         self.edit = QLineEdit(placeholderText=placeholder)
         self.edit.setAccessibleName(name)
-        self.edit.setToolTip("Path of an image file or of a folder of DICOM slices; it can be dropped here")
+        self.edit.setToolTip(tr("Path of an image file or of a folder of DICOM slices; it can be dropped here"))
         self.edit.setAcceptDrops(False)
         self.edit.setMinimumWidth(320)
         self.edit.textChanged.connect(self.changed)
-        file_button = QPushButton("File …", toolTip="NIfTI, MHA/MHD or NRRD")
-        folder_button = QPushButton("Folder …", toolTip="A folder of DICOM slices")
+        file_button = QPushButton(tr("File …"), toolTip=tr("NIfTI, MHA/MHD or NRRD"))
+        folder_button = QPushButton(tr("Folder …"), toolTip=tr("A folder of DICOM slices"))
         file_button.clicked.connect(lambda: self._browse(folder=False))
         folder_button.clicked.connect(lambda: self._browse(folder=True))
         layout = row(self.edit, file_button, folder_button, stretch_last=True)
@@ -56,9 +55,9 @@ class PathField(QWidget):
 
     def _browse(self, folder: bool) -> None:
         if folder:
-            ask_folder(self, "Choose a folder of DICOM slices", self.edit.setText)
+            ask_folder(self, tr("Choose a folder of DICOM slices"), self.edit.setText)
         else:
-            ask_file(self, "Choose an image", _FILTER, self.edit.setText)
+            ask_file(self, tr("Choose an image"), image_filter(), self.edit.setText)
 
 
 class OpenDialog(QDialog):
@@ -68,14 +67,14 @@ class OpenDialog(QDialog):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.setWindowTitle("Open images")
+        self.setWindowTitle(tr("Open images"))
         self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        self.fixed = PathField("Fixed image", "the image of today, e.g. the CBCT")
-        self.moving = PathField("Moving image", "the image to be deformed onto it, e.g. the planning CT")
+        self.fixed = PathField(tr("Fixed image"), tr("the image of today, e.g. the CBCT"))
+        self.moving = PathField(tr("Moving image"), tr("the image to be deformed onto it, e.g. the planning CT"))
         form = QFormLayout()
-        form.addRow("Fixed", self.fixed)
-        form.addRow("Moving", self.moving)
-        swap = QPushButton("Swap", toolTip="Exchange the two")
+        form.addRow(tr("Fixed"), self.fixed)
+        form.addRow(tr("Moving"), self.moving)
+        swap = QPushButton(tr("Swap"), toolTip=tr("Exchange the two"))
         swap.clicked.connect(self._swap)
         self.buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Open | QDialogButtonBox.StandardButton.Cancel)
         self.buttons.addButton(swap, QDialogButtonBox.ButtonRole.ActionRole)
@@ -83,10 +82,11 @@ class OpenDialog(QDialog):
         self.buttons.rejected.connect(self.reject)
         layout = QVBoxLayout(self)
         layout.addWidget(
-            label("The moving image is deformed onto the fixed one. DICOM folder, NIfTI, MHA/MHD or NRRD.", "dim")
+            label(tr("The moving image is deformed onto the fixed one. DICOM folder, NIfTI, MHA/MHD or NRRD."), "dim")
         )
         layout.addLayout(form)
-        layout.addWidget(label("A DICOM folder with several series: add #SERIES_UID to the path to pick one.", "dim"))
+        several = tr("A DICOM folder with several series: add #SERIES_UID to the path to pick one.")
+        layout.addWidget(label(several, "dim"))
         layout.addWidget(self.buttons)
         for field in (self.fixed, self.moving):
             field.changed.connect(self._update)

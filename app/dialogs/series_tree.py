@@ -10,11 +10,22 @@ from PySide6.QtGui import QBrush, QColor, QIcon, QImage, QKeyEvent, QPainter, QP
 from PySide6.QtWidgets import QHeaderView, QTreeWidget, QTreeWidgetItem
 
 from app import theme
+from app.texts import mark, tr, tr_count
+from app.viewer.view_state import IMAGES_IN_SHORT
 
 if TYPE_CHECKING:
     from engine.io.catalog import Catalog, Entry, Patient, Study
 
-COLUMNS = ("Image", "Role", "Kind", "Slices", "Pixels", "Spacing, mm", "Date", "Notes")
+COLUMNS = (
+    mark("Image"),
+    mark("Role"),
+    mark("Kind"),
+    mark("Slices"),
+    mark("Pixels"),
+    mark("Spacing, mm"),
+    mark("Date"),
+    mark("Notes"),
+)
 _ROLE, _NOTES = 1, 7
 _SIDE = 56
 _WIDTHS = (330, 60, 52, 52, 78, 128, 84)
@@ -26,8 +37,8 @@ class SeriesTree(QTreeWidget):
 
     def __init__(self) -> None:
         super().__init__()
-        self.setAccessibleName("Images in the folder")
-        self.setHeaderLabels(COLUMNS)
+        self.setAccessibleName(tr("Images in the folder"))
+        self.setHeaderLabels([tr(column) for column in COLUMNS])
         self.setIconSize(QSize(_SIDE, _SIDE))
         self.setIndentation(16)
         self.setAllColumnsShowFocus(True)
@@ -79,7 +90,7 @@ class SeriesTree(QTreeWidget):
     def show_roles(self, roles: dict[str, Entry | None]) -> None:
         """Mark the images that were chosen."""
         for item in self.items:
-            held = [role.capitalize() for role, entry in roles.items() if entry is entry_of(item)]
+            held = [tr(IMAGES_IN_SHORT[role]) for role, entry in roles.items() if entry is entry_of(item)]
             item.setText(_ROLE, ", ".join(held))
 
     def _added(self, parent: QTreeWidgetItem | None, text: str) -> QTreeWidgetItem:
@@ -153,15 +164,15 @@ def summary_of(entry: Entry) -> str:
 def _name_of(entry: Entry) -> str:
     """Phase and description, or where it lies."""
     parts = [part for part in (entry.phase, entry.description) if part]
-    return " · ".join(parts) if parts else f"in folder {entry.files[0].parent.name}"
+    return " · ".join(parts) if parts else tr("in folder {folder}").format(folder=entry.files[0].parent.name)
 
 
 def patient_text(patient: Patient) -> str:
-    parts = [patient.name or "Patient without name"]
+    parts = [patient.name or tr("Patient without name")]
     if patient.id:
-        parts.append(f"ID {patient.id}")
+        parts.append(tr("ID {id}").format(id=patient.id))
     if patient.birth_date:
-        parts.append(f"born {date_text(patient.birth_date)}")
+        parts.append(tr("born {date}").format(date=date_text(patient.birth_date)))
     return ", ".join(parts)
 
 
@@ -174,12 +185,16 @@ def _levels(entry: Entry, catalog: Catalog) -> list[tuple[Hashable, str]]:
     """What stands above an image, from the outside in: a key and a text each."""
     if not entry.is_dicom:
         place = entry.study.description or catalog.folder.name or str(catalog.folder)
-        levels: list[tuple[Hashable, str]] = [("files", "Image files"), (entry.study, f"Folder {place}")]
+        levels: list[tuple[Hashable, str]] = [
+            ("files", tr("Image files")),
+            (entry.study, tr("Folder {folder}").format(folder=place)),
+        ]
     else:
         levels = [(entry.patient, patient_text(entry.patient)), (entry.study, _study_text(entry.study))]
     if entry.phase_set:
         members = [other for other in catalog.entries if _set_of(other) == _set_of(entry)]
-        levels.append((entry.phase_set, f"4-D: {entry.phase_set}, {len(members)} phases"))
+        text = tr_count("4-D: {name}, {count} phase", "4-D: {name}, {count} phases", len(members))
+        levels.append((entry.phase_set, text.format(name=entry.phase_set, count=len(members))))
     return levels
 
 
@@ -189,4 +204,4 @@ def _set_of(entry: Entry) -> tuple[Hashable, ...]:
 
 def _study_text(study: Study) -> str:
     parts = [part for part in (date_text(study.date), study.description) if part]
-    return f"Study {' · '.join(parts)}" if parts else "Study without date"
+    return tr("Study {study}").format(study=" · ".join(parts)) if parts else tr("Study without date")

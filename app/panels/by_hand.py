@@ -10,17 +10,32 @@ from PySide6.QtWidgets import QComboBox, QDoubleSpinBox, QGridLayout, QVBoxLayou
 from app.menus import Actions
 from app.panels.parts import action_button, label, row, set_role
 from app.store import Store
+from app.texts import mark, tr
 from engine.registration import Registration
 from engine.rigid_motion import RigidMotion
 
 STEPS = (0.1, 0.5, 1.0, 2.0, 5.0, 10.0)
 _AXES = (
-    ("L", "patient's left", "right to left"),
-    ("P", "patient's back", "front to back"),
-    ("S", "patient's head", "feet to head"),
+    (
+        "L",
+        mark("Moves the moving image toward the patient's left; below zero the other way"),
+        mark("Turns the moving image about the line from right to left through the middle of the fixed image"),
+    ),
+    (
+        "P",
+        mark("Moves the moving image toward the patient's back; below zero the other way"),
+        mark("Turns the moving image about the line from front to back through the middle of the fixed image"),
+    ),
+    (
+        "S",
+        mark("Moves the moving image toward the patient's head; below zero the other way"),
+        mark("Turns the moving image about the line from feet to head through the middle of the fixed image"),
+    ),
 )
+"""Patient axis, what shifting along it does, and what turning about it does."""
+
 _FARTHEST_MM = 5000.0
-_WARNING = "Keeping it drops the deformable steps; undo brings them back."
+_WARNING = mark("Keeping it drops the deformable steps; undo brings them back.")
 
 
 class ByHand(QWidget):
@@ -30,14 +45,14 @@ class ByHand(QWidget):
         super().__init__()
         self._store = store
         self._looked_at: tuple[Registration, bool] | None = None
-        self.numbers = [_number(f"Shift toward {axis}, mm", _FARTHEST_MM) for axis, _, _ in _AXES]
-        self.numbers += [_number(f"Turn about {axis}, degrees", 180.0) for axis, _, _ in _AXES]
-        self.step = QComboBox(toolTip="What an arrow key or a click on an arrow changes, in mm and degrees")
-        self.step.setAccessibleName("Step of the arrows")
+        self.numbers = [_number(tr("Shift toward {axis}, mm").format(axis=axis), _FARTHEST_MM) for axis, _, _ in _AXES]
+        self.numbers += [_number(tr("Turn about {axis}, degrees").format(axis=axis), 180.0) for axis, _, _ in _AXES]
+        self.step = QComboBox(toolTip=tr("What an arrow key or a click on an arrow changes, in mm and degrees"))
+        self.step.setAccessibleName(tr("Step of the arrows"))
         for step in STEPS:
             self.step.addItem(f"{step:g}", step)
-        self.warning = label(_WARNING, "warn", wrap=True)
-        self.keep = action_button(actions["keep_by_hand"], "Keep")
+        self.warning = label(tr(_WARNING), "warn", wrap=True)
+        self.keep = action_button(actions["keep_by_hand"], tr("Keep"))
         set_role(self.keep, "next")
         self._arrange(actions)
         for number, field in enumerate(self.numbers):
@@ -86,15 +101,12 @@ class ByHand(QWidget):
         grid = QGridLayout()
         grid.setContentsMargins(0, 0, 0, 0)
         grid.setSpacing(4)
-        for column, text in enumerate(("", "Shift, mm", "Turn, °")):
+        for column, text in enumerate(("", tr("Shift, mm"), tr("Turn, °"))):
             grid.addWidget(label(text, "dim"), 0, column)
         for number, (axis, toward, about) in enumerate(_AXES):
             shift, turn = self.numbers[number], self.numbers[3 + number]
-            shift.setToolTip(f"Moves the moving image toward the {toward}; below zero the other way")
-            turn.setToolTip(
-                f"Turns the moving image about the line from {about} through the middle of the fixed image, "
-                "right-handed; L is turned about after P, S last"
-            )
+            shift.setToolTip(tr(toward))
+            turn.setToolTip(f"{tr(about)}\n{tr('Right-handed; L is turned about after P, S last')}")
             for column, widget in enumerate((label(axis), shift, turn)):
                 grid.addWidget(widget, 1 + number, column)
         grid.setColumnStretch(1, 1)
@@ -102,9 +114,9 @@ class ByHand(QWidget):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addLayout(grid)
-        layout.addLayout(row(label("Step", "dim"), self.step, label("mm, °", "dim")))
+        layout.addLayout(row(label(tr("Step"), "dim"), self.step, label(tr("mm, °"), "dim")))
         layout.addWidget(self.warning)
-        layout.addLayout(row(self.keep, action_button(actions["cancel"], "Cancel")))
+        layout.addLayout(row(self.keep, action_button(actions["cancel"], tr("Cancel"))))
 
 
 def _number(name: str, farthest: float) -> QDoubleSpinBox:

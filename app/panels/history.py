@@ -7,10 +7,12 @@ from PySide6.QtGui import QBrush, QColor, QIcon, QImage, QPainter, QPixmap
 from PySide6.QtWidgets import QListWidget, QListWidgetItem, QMenu
 
 from app import theme
+from app.fits import FITS_IN_LINE
 from app.menus import Actions
 from app.panels.parts import Panel, action_button, row
-from app.plan import error_text
+from app.plan import short_error_text, step_text
 from app.store import Store
+from app.texts import tr
 from engine.case import Case
 from engine.pictures import THUMBNAIL, Picture
 from engine.registration import Registration, Step
@@ -27,11 +29,11 @@ class HistoryPanel(Panel):
     chosen = Signal(int)
 
     def __init__(self, store: Store, actions: Actions) -> None:
-        super().__init__("History")
+        super().__init__(tr("History"))
         self._store = store
         self._filling = False
-        self.list = QListWidget(toolTip="Click a state to go back or forth to it, right-click for more")
-        self.list.setAccessibleName("History of the registration")
+        self.list = QListWidget(toolTip=tr("Click a state to go back or forth to it, right-click for more"))
+        self.list.setAccessibleName(tr("History of the registration"))
         self.list.setTextElideMode(Qt.TextElideMode.ElideRight)
         self.list.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.list.setIconSize(QSize(THUMBNAIL + _INDENT, THUMBNAIL))
@@ -46,9 +48,9 @@ class HistoryPanel(Panel):
         self.body.addWidget(self.list, 1)
         self.body.addLayout(
             row(
-                action_button(actions["undo"], "Undo"),
-                action_button(actions["redo"], "Redo"),
-                action_button(actions["compare_state"], "Compare"),
+                action_button(actions["undo"], tr("Undo")),
+                action_button(actions["redo"], tr("Redo")),
+                action_button(actions["compare_state"], tr("Compare")),
             )
         )
         store.case_changed.connect(self.show_case)
@@ -69,7 +71,7 @@ class HistoryPanel(Panel):
         self._filling = True
         self.list.clear()
         if case is None:
-            item = QListWidgetItem("Each finished step appears here")
+            item = QListWidgetItem(tr("Each finished step appears here"))
             item.setFlags(Qt.ItemFlag.NoItemFlags)
             self.list.addItem(item)
         else:
@@ -127,28 +129,31 @@ class HistoryPanel(Panel):
 def state_lines(case: Case, number: int, compared: bool = False) -> tuple[str, str, str]:
     """What a state came from, what it did to the error, and the rest of its figures."""
     state, parent = case.states[number], case.parents[number]
-    origin = f" · from {parent}" if parent not in (number, number - 1) else ""
-    sign = " · compared" if compared else ""
+    origin = " · " + tr("from {parent}").format(parent=parent) if parent not in (number, number - 1) else ""
+    sign = " · " + tr("compared") if compared else ""
     points_mm = case.pair_distances_mm(state)
-    points = f"points {sum(points_mm) / len(points_mm):.1f} mm" if points_mm else ""
+    points = tr("points {mean_mm:.1f} mm").format(mean_mm=sum(points_mm) / len(points_mm)) if points_mm else ""
     if not state.steps:
-        return f"{number}  Start{sign}", points, ""
+        return f"{number}  {tr('Start')}{sign}", points, ""
     step, before = state.steps[-1], case.states[parent]
-    error = error_text(step, before.steps[-1] if before.steps else None).removesuffix(" in the box")
+    error = short_error_text(step, before.steps[-1] if before.steps else None)
+    folding = tr("fold {percent:.2g} %").format(percent=step.folding_percent)
+    took = tr("{seconds:.1f} s").format(seconds=step.seconds)
     return (
         f"{number}  {_title(step)}{origin}{sign}",
-        f"{error} · fold {step.folding_percent:.2g} %",
-        " · ".join(filter(None, (points, f"{step.seconds:.1f} s"))),
+        f"{error} · {folding}",
+        " · ".join(filter(None, (points, took))),
     )
 
 
 def _title(step: Step) -> str:
-    name = step.name.upper() if step.name.startswith(("iso", "rso")) else step.name.capitalize()
-    if step.settings.get("method") == "manual":
-        name += " by hand"
-    count = f", {step.iterations} it." if step.iterations > 1 else ""
+    parts = [tr("Align by hand") if step.settings.get("method") == "manual" else step_text(step.name)]
+    if step.iterations > 1:
+        parts.append(tr("{count} it.").format(count=step.iterations))
     fit = step.settings.get("fit", "balanced")
-    return f"{name}{count}" if fit == "balanced" else f"{name}{count}, {fit}"
+    if fit != "balanced":
+        parts.append(tr(FITS_IN_LINE[fit]) if fit in FITS_IN_LINE else fit)
+    return ", ".join(parts)
 
 
 def _notes(state: Registration) -> tuple[str, ...]:

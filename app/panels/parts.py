@@ -9,6 +9,7 @@ from PySide6.QtGui import QAction, QColor, QIcon, QPainter, QPen, QPixmap
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QPushButton, QSizePolicy, QToolButton, QVBoxLayout, QWidget
 
 from app import theme
+from app.texts import tr
 
 
 def label(text: str = "", role: str = "", wrap: bool = False) -> QLabel:
@@ -108,15 +109,16 @@ class MessageBar(QFrame):
         set_role(self, "problem")
 
     def say(self, text: str, answers: dict[str, Callable[[], object]] | None = None) -> None:
-        """Show a line; each answer is a button, and `Close` is always one of them."""
+        """Show a line; each answer is a button, and one that closes the line is always among them."""
         set_role(self, "message")
         for button in self._buttons:
             self._layout.removeWidget(button)
             button.deleteLater()
         self._buttons = []
         self.text.setText(text)
-        for name, then in {**(answers or {}), "Close": lambda: None}.items():
-            button = QPushButton(name, toolTip="Hide this line" if name == "Close" else f"{name}: {text}")
+        close = tr("Close")
+        for name, then in {**(answers or {}), close: lambda: None}.items():
+            button = QPushButton(name, toolTip=tr("Hide this line") if name == close else f"{name}: {text}")
             button.clicked.connect(lambda _checked=False, then=then: self._answer(then))
             self._layout.addWidget(button)
             self._buttons.append(button)

@@ -9,9 +9,12 @@ from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QTableWidget, QTab
 from app.menus import Actions
 from app.panels.parts import Panel, action_button, label, row
 from app.store import Store
+from app.texts import mark, tr
 from app.viewer.planes import letters
 
-_HELP = "Press P, click a place in the fixed image, then the same place in the moving one. Later refinements follow it."
+_HELP = mark(
+    "Press P, click a place in the fixed image, then the same place in the moving one. Later refinements follow it."
+)
 _AXES = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
 
 
@@ -26,7 +29,7 @@ class PointsPanel(Panel):
         self.body.addWidget(self.table, 1)
         self.body.addWidget(self.summary)
         self.body.addLayout(
-            row(action_button(actions["add_pair"], "Add (P)"), action_button(actions["delete_pair"], "Delete"))
+            row(action_button(actions["add_pair"], tr("Add (P)")), action_button(actions["delete_pair"], tr("Delete")))
         )
         self.table.cellClicked.connect(lambda number, _column: self._go_to(number))
         self.table.currentCellChanged.connect(lambda number, *_: self._select(number))
@@ -50,7 +53,7 @@ class PointsPanel(Panel):
         elif selected < len(distances):
             self.table.setCurrentCell(selected, 0)
         self._filling = False
-        self.summary.setText(summary_text(distances) or _HELP)
+        self.summary.setText(summary_text(distances) or tr(_HELP))
 
     def _select(self, number: int) -> None:
         if not self._filling and number >= 0:
@@ -69,9 +72,9 @@ class PairTable(QTableWidget):
     def __init__(self, actions: Actions) -> None:
         super().__init__(0, 2)
         self._delete = actions["delete_pair"]
-        self.setAccessibleName("Point pairs")
-        self.setHorizontalHeaderLabels(["Fixed place, mm", "Off now"])
-        self.horizontalHeaderItem(1).setToolTip("How far the current state takes the fixed point from its partner")
+        self.setAccessibleName(tr("Point pairs"))
+        self.setHorizontalHeaderLabels([tr("Fixed place, mm"), tr("Off now")])
+        self.horizontalHeaderItem(1).setToolTip(tr("How far the current state takes the fixed point from its partner"))
         self.horizontalHeader().setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
         self.horizontalHeader().setSectionResizeMode(1, QHeaderView.ResizeMode.ResizeToContents)
         self.horizontalHeader().setHighlightSections(False)
@@ -79,7 +82,7 @@ class PairTable(QTableWidget):
         self.setShowGrid(False)
         self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         self.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
-        self.setToolTip("Click to go to a pair; Del removes it")
+        self.setToolTip(tr("Click to go to a pair; Del removes it"))
 
     def event(self, event: QEvent) -> bool:
         if event.type() == QEvent.Type.ShortcutOverride and event.matches(QKeySequence.StandardKey.Delete):
@@ -99,7 +102,7 @@ def summary_text(distances_mm: list[float]) -> str:
     if not distances_mm:
         return ""
     mean = sum(distances_mm) / len(distances_mm)
-    return f"mean {mean:.1f} mm, largest {max(distances_mm):.1f} mm now"
+    return tr("mean {mean:.1f} mm, largest {largest:.1f} mm now").format(mean=mean, largest=max(distances_mm))
 
 
 def _place_text(point_mm: tuple[float, float, float]) -> str:

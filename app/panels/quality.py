@@ -8,6 +8,7 @@ from PySide6.QtWidgets import QFormLayout, QLabel, QListWidget
 
 from app.panels.parts import Panel, label, set_role
 from app.store import Store
+from app.texts import mark, tr, tr_count
 from engine.registration import Certificate, Step
 
 if TYPE_CHECKING:
@@ -17,13 +18,13 @@ _FOLDED_HEIGHT = 74
 
 FIGURES = {
     "rmse": (
-        "Error (RMSE)",
-        "Root mean square of fixed − warped over valid voxels. A lower value alone proves nothing.",
+        mark("Error (RMSE)"),
+        mark("Root mean square of fixed − warped over valid voxels. A lower value alone proves nothing."),
     ),
-    "folding": ("Folding", "Share of voxels where tissue would be turned inside out; should be 0"),
-    "jacobian": ("Smallest Jacobian", "Local volume; at or below zero the field folds"),
-    "roughness": ("Roughness", "How strongly the displacement bends from voxel to voxel"),
-    "box": ("Error in region", "RMSE inside the box of this step, before and after"),
+    "folding": (mark("Folding"), mark("Share of voxels where tissue would be turned inside out; should be 0")),
+    "jacobian": (mark("Smallest Jacobian"), mark("Local volume; at or below zero the field folds")),
+    "roughness": (mark("Roughness"), mark("How strongly the displacement bends from voxel to voxel")),
+    "box": (mark("Error in region"), mark("RMSE inside the box of this step, before and after")),
 }
 
 
@@ -31,25 +32,25 @@ class QualityPanel(Panel):
     """What the last step of the current state measured."""
 
     def __init__(self, store: Store) -> None:
-        super().__init__("Quality")
+        super().__init__(tr("Quality"))
         self._store = store
         self.values: dict[str, QLabel] = {}
         form = QFormLayout()
         form.setVerticalSpacing(2)
         for name, (text, tooltip) in FIGURES.items():
             self.values[name] = label()
-            caption = label(text, "dim")
-            caption.setToolTip(tooltip)
-            self.values[name].setToolTip(tooltip)
+            caption = label(tr(text), "dim")
+            caption.setToolTip(tr(tooltip))
+            self.values[name].setToolTip(tr(tooltip))
             form.addRow(caption, self.values[name])
         self.body.addLayout(form)
         self.verdict = label(wrap=True)
         self.details = label(role="dim", wrap=True)
         self.notes = label(role="dim", wrap=True)
         self.folded = QListWidget(
-            toolTip="Where the displacement folds; click a place to go there (Ctrl+J: the next one)"
+            toolTip=tr("Where the displacement folds; click a place to go there (Ctrl+J: the next one)")
         )
-        self.folded.setAccessibleName("Folded places")
+        self.folded.setAccessibleName(tr("Folded places"))
         self.folded.setMaximumHeight(_FOLDED_HEIGHT)
         self.folded.currentRowChanged.connect(self._go_to_fold)
         self.body.addWidget(self.folded)
@@ -97,9 +98,9 @@ class QualityPanel(Panel):
             self.notes.show()
 
     def _show_certificate(self, certificate: Certificate) -> None:
-        text, role = verdict_of(certificate)
-        self.verdict.setText(f"{text[0]} Certificate: {text[2:]}")
-        set_role(self.verdict, role)
+        kept = tr("✓ Certificate: kept its promises")
+        self.verdict.setText(kept if certificate.passed else tr("✗ Certificate: NOT kept"))
+        set_role(self.verdict, verdict_of(certificate)[1])
         self.details.setText("\n".join(certificate_lines(certificate)))
         self.verdict.show()
         self.details.show()
@@ -108,8 +109,12 @@ class QualityPanel(Panel):
 def folded_text(place: FoldedPlace) -> str:
     """Where and how much."""
     z, y, x = place.index_zyx
-    count = "1 voxel folds" if place.voxels == 1 else f"{place.voxels} voxels fold"
-    return f"{count} at {x}, {y}, {z}, J {place.min_jacobian:.2f}"
+    text = tr_count(
+        "{count} voxel folds at {x}, {y}, {z}, J {jacobian:.2f}",
+        "{count} voxels fold at {x}, {y}, {z}, J {jacobian:.2f}",
+        place.voxels,
+    )
+    return text.format(count=place.voxels, x=x, y=y, z=z, jacobian=place.min_jacobian)
 
 
 def figures_of(step: Step) -> dict[str, tuple[str, str]]:
@@ -127,14 +132,14 @@ def figures_of(step: Step) -> dict[str, tuple[str, str]]:
 
 def verdict_of(certificate: Certificate) -> tuple[str, str]:
     """A certificate in a few words after a sign, and the role that colours them."""
-    return ("✓ kept its promises", "good") if certificate.passed else ("✗ NOT kept", "bad")
+    return (tr("✓ kept its promises"), "good") if certificate.passed else (tr("✗ NOT kept"), "bad")
 
 
 def certificate_lines(certificate: Certificate) -> list[str]:
     """The four promises, each with its measured value."""
     return [
-        f"Largest change outside: {certificate.max_change_outside_mm:g} mm",
-        f"New folds: {certificate.new_folds}",
-        f"Jump of the gradient at the seam: {certificate.seam_gradient_jump:.3g}",
-        "Error in the box grew" if certificate.box_error_grew else "Error in the box did not grow",
+        tr("Largest change outside: {change_mm:g} mm").format(change_mm=certificate.max_change_outside_mm),
+        tr("New folds: {count}").format(count=certificate.new_folds),
+        tr("Jump of the gradient at the seam: {jump:.3g}").format(jump=certificate.seam_gradient_jump),
+        tr("Error in the box grew") if certificate.box_error_grew else tr("Error in the box did not grow"),
     ]

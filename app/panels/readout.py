@@ -7,15 +7,16 @@ from PySide6.QtWidgets import QSizePolicy, QStatusBar
 
 from app.panels.parts import label
 from app.store import Store
+from app.texts import mark, tr
 from app.viewer.planes import letters
 from app.viewer.slicing import Pictures, hu_at
 from app.viewer.view_state import Index, ViewState
 from engine.shapes import DisplacementArray
 
-_NAMES = {"fixed": "fixed", "moving": "moving", "warped": "warped", "difference": "difference"}
+_HU_TEXT = mark("fixed {fixed}   moving {moving}   warped {warped}   difference {difference} HU")
 
 
-BY_HAND_HINT = "By hand: drag moves, outside the ring or with Ctrl turns; a click sets the cursor"
+BY_HAND_HINT = mark("By hand: drag moves, outside the ring or with Ctrl turns; a click sets the cursor")
 
 
 class Readout(QStatusBar):
@@ -46,12 +47,12 @@ class Readout(QStatusBar):
 
     def show_values(self) -> None:
         """Show place and HU, and which click is next."""
-        hint = BY_HAND_HINT if self._store.draft is not None else hint_text(self._store.view)
+        hint = tr(BY_HAND_HINT) if self._store.draft is not None else hint_text(self._store.view)
         self.hint.setText(hint)
         self.hint.setVisible(bool(hint))
         pictures = self._store.pictures
         if pictures is None:
-            self.values.setText("No images open")
+            self.values.setText(tr("No images open"))
             return
         pointed = self._hovered
         if pointed is None or any(i >= n for i, n in zip(pointed, pictures.geometry.shape_zyx, strict=True)):
@@ -59,7 +60,7 @@ class Readout(QStatusBar):
         self.values.setText(readout_text(pictures, pointed))
 
     def show_device(self) -> None:
-        self.device.setText(f"Device: {self._store.device}")
+        self.device.setText(tr("Device: {device}").format(device=self._store.device))
 
 
 def hint_text(view: ViewState) -> str:
@@ -67,8 +68,8 @@ def hint_text(view: ViewState) -> str:
     if not view.marking:
         return ""
     if view.started_mm is None:
-        return "Point pair: click a place in Fixed or Warped (Esc leaves)"
-    return "Point pair: now click the same place in Moving (Esc leaves)"
+        return tr("Point pair: click a place in Fixed or Warped (Esc leaves)")
+    return tr("Point pair: now click the same place in Moving (Esc leaves)")
 
 
 def readout_text(pictures: Pictures, index_zyx: Index) -> str:
@@ -76,10 +77,10 @@ def readout_text(pictures: Pictures, index_zyx: Index) -> str:
     z, y, x = index_zyx
     point = pictures.geometry.points([[x, y, z]])[0]
     place = "  ".join(f"{letters(axis)} {value:.1f}" for axis, value in zip(_AXES, point, strict=True))
-    values = hu_at(pictures, index_zyx)
-    hu = "   ".join(f"{name} {_number(values[name])}" for name in _NAMES)
+    hu = tr(_HU_TEXT).format(**{name: _number(value) for name, value in hu_at(pictures, index_zyx).items()})
+    voxel = tr("voxel {x}, {y}, {z}").format(x=x, y=y, z=z)
     moved = moved_text(pictures, index_zyx)
-    return "   |   ".join(filter(None, (f"voxel {x}, {y}, {z}", f"{place} mm", f"{hu} HU", moved)))
+    return "   |   ".join(filter(None, (voxel, f"{place} mm", hu, moved)))
 
 
 def moved_text(pictures: Pictures, index_zyx: Index) -> str:
@@ -93,7 +94,8 @@ def moved_text(pictures: Pictures, index_zyx: Index) -> str:
     towards = (np.copysign(axis, value) * np.abs(axis) for axis, value in zip(_AXES, moved_mm, strict=True))
     parts = "  ".join(f"{letters(to)} {abs(value):.1f}" for to, value in zip(towards, moved_mm, strict=True))
     volume = determinant_at(displacement, index_zyx)
-    return f"moved {np.linalg.norm(moved_mm):.1f} mm: {parts}   |   J {volume:.2f}"
+    moved = tr("moved {length_mm:.1f} mm: {parts}").format(length_mm=np.linalg.norm(moved_mm), parts=parts)
+    return f"{moved}   |   J {volume:.2f}"
 
 
 def determinant_at(displacement_vox: DisplacementArray, index_zyx: Index) -> float:

@@ -10,13 +10,14 @@ from PySide6.QtWidgets import QMenu, QWidget
 
 from app import settings
 from app.store import Store
+from app.texts import tr
 
 
 class RecentMenu(QMenu):
     """The newest first; cases that are gone vanish. `open_case` gets the folder of the one chosen."""
 
     def __init__(self, store: Store, open_case: Callable[[Path], object], parent: QWidget) -> None:
-        super().__init__("Open recent case", parent)
+        super().__init__(tr("Open recent case"), parent)
         self._store, self._open_case = store, open_case
         self.setToolTipsVisible(True)
         self.aboutToShow.connect(self.fill)
@@ -27,7 +28,8 @@ class RecentMenu(QMenu):
         """List the cases that are still there."""
         self.clear()
         for number, folder in enumerate(settings.recent_cases(), start=1):
-            name = f"{folder.name}   in {folder.parent.name or folder.parent}".replace("&", "&&")
+            text = tr("{case}   in {folder}").format(case=folder.name, folder=folder.parent.name or folder.parent)
+            name = text.replace("&", "&&")
             action = self.addAction(f"&{number}  {name}")
             action.setToolTip(str(folder))
             action.triggered.connect(partial(self._open, folder))

@@ -11,9 +11,10 @@ from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QLineEdit, QMenu, 
 
 from app.menus import Actions
 from app.panels.parts import Panel, action_button, label, lock_icon, row
-from app.plan import error_text
+from app.plan import error_text, step_text
 from app.store import Store
-from app.viewer.boxes import USES, USES_IN_SHORT, middle_of, size_text
+from app.texts import tr, tr_count
+from app.viewer.boxes import USES, middle_of, size_text, use_in_short
 from app.viewer.slicing import box_rmse_hu
 from engine.case import Case
 from engine.errors import InputError
@@ -21,7 +22,6 @@ from engine.regions import Use
 from engine.roi import Box
 from engine.shapes import MaskArray
 
-_OF_MASK: dict[Use, str] = {"rigid": "kept rigid", "excluded": "excluded"}
 _EDITABLE = Qt.ItemFlag.ItemIsEditable
 _ERROR_DELAY_MS = 120
 """Errors are computed when the hand rests, so that dragging stays smooth."""
@@ -36,10 +36,10 @@ class RegionsPanel(Panel):
         self._filling = False
         self._counted: dict[Use, MaskArray] | None = None
         self.table = QTableWidget(0, 3)
-        self.table.setAccessibleName("Regions")
-        self.table.setHorizontalHeaderLabels(["Name", "Before", "Now"])
-        self.table.horizontalHeaderItem(1).setToolTip("Error (RMSE) in the box before the first refinement")
-        self.table.horizontalHeaderItem(2).setToolTip("Error (RMSE) in the box at the current state")
+        self.table.setAccessibleName(tr("Regions"))
+        self.table.setHorizontalHeaderLabels([tr("Name"), tr("Before"), tr("Now")])
+        self.table.horizontalHeaderItem(1).setToolTip(tr("Error (RMSE) in the box before the first refinement"))
+        self.table.horizontalHeaderItem(2).setToolTip(tr("Error (RMSE) in the box at the current state"))
         self.table.horizontalHeader().setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
         self.table.horizontalHeader().setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
         self.table.horizontalHeader().setHighlightSections(False)
@@ -47,24 +47,26 @@ class RegionsPanel(Panel):
         self.table.setShowGrid(False)
         self.table.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         self.table.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
-        self.table.setToolTip("Click to go to a region, double-click to rename it, right-click to say what it is for")
+        self.table.setToolTip(
+            tr("Click to go to a region, double-click to rename it, right-click to say what it is for")
+        )
         self.size_text = label(role="dim", wrap=True)
         self.body.addWidget(self.table, 1)
         self.reason = label(wrap=True)
         self.body.addWidget(self.reason)
         self.masks = label(role="dim", wrap=True)
         self.body.addWidget(self.size_text)
-        self.faces = QLineEdit(toolTip="First and end voxel along x, y and z: type others, then Return")
-        self.faces.setAccessibleName("Faces of the region, x0:x1,y0:y1,z0:z1")
+        self.faces = QLineEdit(toolTip=tr("First and end voxel along x, y and z: type others, then Return"))
+        self.faces.setAccessibleName(tr("Faces of the region, x0:x1,y0:y1,z0:z1"))
         self.body.addWidget(self.faces)
         self.refusal = label(role="warn", wrap=True)
         self.body.addWidget(self.refusal)
         self.body.addWidget(self.masks)
         self.body.addLayout(
             row(
-                action_button(actions["draw_box"], "Draw (B)"),
-                action_button(actions["propose"], "Propose"),
-                action_button(actions["delete_box"], "Delete"),
+                action_button(actions["draw_box"], tr("Draw (B)")),
+                action_button(actions["propose"], tr("Propose")),
+                action_button(actions["delete_box"], tr("Delete")),
             )
         )
         self.table.cellClicked.connect(lambda number, _column: self._go_to(number))
@@ -95,7 +97,7 @@ class RegionsPanel(Panel):
             item = self.table.item(number, 0)
             item.setText(named.name)
             item.setIcon(lock_icon() if named.locked else QIcon())
-            item.setToolTip("\n".join(filter(None, ("Locked" if named.locked else "", named.reason))))
+            item.setToolTip("\n".join(filter(None, (tr("Locked") if named.locked else "", named.reason))))
             item.setFlags(item.flags() & ~_EDITABLE if named.locked else item.flags() | _EDITABLE)
         if store.selected is None:
             self.table.clearSelection()
@@ -115,7 +117,7 @@ class RegionsPanel(Panel):
         self._filling = True
         pictures = self._store.pictures
         for number, named in enumerate(self._store.boxes):
-            used = USES_IN_SHORT[named.use]
+            used = use_in_short(named.use)
             before = now = None
             if pictures is not None:
                 before = box_rmse_hu(replace(pictures, warped_hu=pictures.unrefined_warped_hu), named.box)
@@ -133,7 +135,7 @@ class RegionsPanel(Panel):
     def _size_text(self) -> str:
         store, named = self._store, self._store.selected_box
         if named is None or store.pictures is None:
-            return "Press B and drag a box over a place\nthat is still wrong."
+            return tr("Press B and drag a box over a place\nthat is still wrong.")
         return size_text(named.box, store.pictures.geometry.spacing_zyx_mm)
 
     def _show_masks(self) -> None:
@@ -203,10 +205,16 @@ def _in_hu(error_hu: float | None) -> str:
 def runs_text(case: Case | None, box: Box) -> str:
     """What each step on the way to the current state did to the error in a box."""
     steps = () if case is None else case.current.steps
-    return "\n".join(f"{step.name.upper()}: {error_text(step, None)}" for step in steps if step.box == box)
+    return "\n".join(f"{step_text(step.name)}: {error_text(step, None)}" for step in steps if step.box == box)
 
 
 def masks_text(masks: dict[Use, MaskArray]) -> str:
     """What came from files."""
-    found = (f"{np.count_nonzero(masks[use])} voxels {what}" for use, what in _OF_MASK.items() if use in masks)
-    return f"From files: {', '.join(found)}"
+    found = []
+    if "rigid" in masks:
+        count = np.count_nonzero(masks["rigid"])
+        found.append(tr_count("{count} voxel kept rigid", "{count} voxels kept rigid", count).format(count=count))
+    if "excluded" in masks:
+        count = np.count_nonzero(masks["excluded"])
+        found.append(tr_count("{count} voxel excluded", "{count} voxels excluded", count).format(count=count))
+    return tr("From files: {found}").format(found=", ".join(found))

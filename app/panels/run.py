@@ -11,16 +11,17 @@ from app import theme
 from app.menus import Actions
 from app.panels.parts import Panel, action_button, label, row
 from app.store import Run, Store
+from app.texts import mark, tr, tr_count
 
 _HEIGHT = 130
 _TEXT_WIDTH = 320
 _QUEUE_WIDTH = 210
 _ENDINGS = {
-    "stopping": "stopping …",
-    "cancelling": "cancelling …",
-    "done": "done",
-    "cancelled": "cancelled, nothing kept",
-    "failed": "did not work",
+    "stopping": mark("{title}: stopping …"),
+    "cancelling": mark("{title}: cancelling …"),
+    "done": mark("{title}: done"),
+    "cancelled": mark("{title}: cancelled, nothing kept"),
+    "failed": mark("{title}: did not work"),
 }
 
 
@@ -38,8 +39,8 @@ class RunPanel(Panel):
         left.setSpacing(4)
         for widget in (self.status, self.bar, self.details, self.figures):
             left.addWidget(widget)
-        self.stop_button = action_button(actions["stop"], "Stop (keep best)")
-        self.cancel_button = action_button(actions["cancel"], "Cancel")
+        self.stop_button = action_button(actions["stop"], tr("Stop (keep best)"))
+        self.cancel_button = action_button(actions["cancel"], tr("Cancel"))
         left.addLayout(row(self.stop_button, self.cancel_button))
         left.addStretch(1)
         holder = QWidget()
@@ -68,7 +69,7 @@ class RunPanel(Panel):
         self.bar.setValue(_bar_value(run))
         self.bar.setEnabled(run.running)
         ending = _ENDINGS.get(run.state)
-        self.status.setText(f"{run.title}: {ending}" if ending else run.title)
+        self.status.setText(tr(ending).format(title=run.title) if ending else run.title)
         self.details.setText(progress_text(run))
         self.figures.setText(figures_text(run))
         self.plot.setVisible(has_curve)
@@ -94,10 +95,10 @@ class RunPanel(Panel):
 
     def _queue(self, actions: Actions) -> QWidget:
         self.queue_title = label(role="dim")
-        self.queue = QListWidget(toolTip="Steps that wait; Del drops the one that is marked")
-        self.queue.setAccessibleName("Steps that wait")
+        self.queue = QListWidget(toolTip=tr("Steps that wait; Del drops the one that is marked"))
+        self.queue.setAccessibleName(tr("Steps that wait"))
         self.queue.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        self.drop_button = QPushButton("Drop", toolTip="Forget the waiting step that is marked (Del)")
+        self.drop_button = QPushButton(tr("Drop"), toolTip=tr("Forget the waiting step that is marked (Del)"))
         self.drop_button.clicked.connect(self._drop)
         delete = QShortcut(QKeySequence(Qt.Key.Key_Delete), self.queue)
         delete.setContext(Qt.ShortcutContext.WidgetShortcut)
@@ -108,8 +109,10 @@ class RunPanel(Panel):
         column.setSpacing(4)
         column.addWidget(self.queue_title)
         column.addWidget(self.queue, 1)
-        self.go_on_button = action_button(actions["go_on"], "Go on")
-        column.addLayout(row(self.go_on_button, self.drop_button, action_button(actions["drop_planned"], "Drop all")))
+        self.go_on_button = action_button(actions["go_on"], tr("Go on"))
+        column.addLayout(
+            row(self.go_on_button, self.drop_button, action_button(actions["drop_planned"], tr("Drop all")))
+        )
         self.queue_panel.setFixedWidth(_QUEUE_WIDTH)
         return self.queue_panel
 
@@ -138,16 +141,16 @@ class RunPanel(Panel):
         menu.setParent(self.plot, menu.windowFlags())
         self.plot.setMouseEnabled(False, False)
         self.plot.hideButtons()
-        self.plot.setLabel("left", "RMSE, HU")
-        self.plot.setToolTip("Error of the whole image and, for a region, inside its box, by iteration")
+        self.plot.setLabel("left", tr("RMSE, HU"))
+        self.plot.setToolTip(tr("Error of the whole image and, for a region, inside its box, by iteration"))
         self._legend = self.plot.addLegend(offset=(-8, 4), labelTextSize="8pt")
         font = QFont()
         font.setPointSizeF(font.pointSizeF() * 0.85)
         for side in ("left", "bottom"):
             self.plot.getAxis(side).setTickFont(font)
-        self._image_curve = self.plot.plot([], [], name="whole image", pen="w")
-        self._box_curve = self.plot.plot([], [], name="in the box", pen="w")
-        self._best = pg.ScatterPlotItem(size=9, symbol="d", name="best")
+        self._image_curve = self.plot.plot([], [], name=tr("whole image"), pen="w")
+        self._box_curve = self.plot.plot([], [], name=tr("in the box"), pen="w")
+        self._best = pg.ScatterPlotItem(size=9, symbol="d", name=tr("best"))
         self.plot.addItem(self._best)
         self.apply_theme()
 
@@ -164,10 +167,10 @@ def progress_text(run: Run) -> str:
         return ""
     parts = [run.stage] if run.stage else []
     if run.total > 0:
-        parts.append(f"{run.done} of {run.total}")
+        parts.append(tr("{done} of {total}").format(done=run.done, total=run.total))
     left_s = run.seconds_left() if run.state == "running" else None
     if left_s is not None:
-        parts.append(f"{duration(left_s)} left")
+        parts.append(tr("{duration} left").format(duration=duration(left_s)))
     if run.note:
         parts.append(run.note)
     return "  ·  ".join(parts)
@@ -175,17 +178,22 @@ def progress_text(run: Run) -> str:
 
 def figures_text(run: Run) -> str:
     """The latest errors, and the best state so far."""
-    curves = {"image": run.error_hu, "box": run.box_error_hu}
-    parts = [f"{name} {values[-1]:.1f} HU" for name, values in curves.items() if values]
+    curves = {tr("image {error_hu:.1f} HU"): run.error_hu, tr("box {error_hu:.1f} HU"): run.box_error_hu}
+    parts = [text.format(error_hu=values[-1]) for text, values in curves.items() if values]
     best = run.best_point()
-    return "  ·  ".join(parts if best is None else [*parts, f"best {best[1]:.1f} HU at {best[0]}"])
+    if best is not None:
+        parts.append(tr("best {error_hu:.1f} HU at {iteration}").format(error_hu=best[1], iteration=best[0]))
+    return "  ·  ".join(parts)
 
 
 def queue_text(count: int, running: bool) -> str:
-    steps = "1 step" if count == 1 else f"{count} steps"
-    return f"{steps} to follow" if running else f"{steps} held back"
+    if running:
+        return tr_count("{count} step to follow", "{count} steps to follow", count).format(count=count)
+    return tr_count("{count} step held back", "{count} steps held back", count).format(count=count)
 
 
 def duration(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
+    if minutes:
+        return tr("{minutes} min {seconds:02d} s").format(minutes=minutes, seconds=rest)
+    return tr("{seconds} s").format(seconds=rest)

@@ -11,18 +11,19 @@ from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QTableWidget, QTab
 from app.menus import Actions
 from app.panels.parts import Panel, action_button, label, row
 from app.store import Store
+from app.texts import mark, tr
 from app.viewer.contours import RGB, color_of
 
 if TYPE_CHECKING:
     from engine.agreement import StructureFigures
 
-_HELP = "Load label images on the grid of the fixed or the moving image."
-_LEGEND = "Solid: of the fixed image. Dashed: carried from the moving one."
+_HELP = mark("Load label images on the grid of the fixed or the moving image.")
+_LEGEND = mark("Solid: of the fixed image. Dashed: carried from the moving one.")
 _COLUMNS = {
-    "": "What is seen; its number in the label images",
-    "cm³": "Volume in the fixed image, or in the moving one where it is in that alone",
-    "Dice": "Overlap of the fixed structure with the carried one at this state, 0 to 1",
-    "mm": "Mean distance of the two surfaces, and the 95th percentile, at this state",
+    "": mark("What is seen; its number in the label images"),
+    mark("cm³"): mark("Volume in the fixed image, or in the moving one where it is in that alone"),
+    mark("Dice"): mark("Overlap of the fixed structure with the carried one at this state, 0 to 1"),
+    mark("mm"): mark("Mean distance of the two surfaces, and the 95th percentile, at this state"),
 }
 _SWATCH_PIXELS = 10
 
@@ -38,10 +39,10 @@ class StructuresPanel(Panel):
         self._figures: dict[int, StructureFigures] = {}
         self._hidden: frozenset[int] = frozenset()
         self.table = QTableWidget(0, len(_COLUMNS))
-        self.table.setAccessibleName("Contours")
-        self.table.setHorizontalHeaderLabels(list(_COLUMNS))
+        self.table.setAccessibleName(tr("Contours"))
+        self.table.setHorizontalHeaderLabels([tr(text) if text else "" for text in _COLUMNS])
         for column, tooltip in enumerate(_COLUMNS.values()):
-            self.table.horizontalHeaderItem(column).setToolTip(tooltip)
+            self.table.horizontalHeaderItem(column).setToolTip(tr(tooltip))
             how = QHeaderView.ResizeMode.ResizeToContents if column else QHeaderView.ResizeMode.Stretch
             self.table.horizontalHeader().setSectionResizeMode(column, how)
         self.table.horizontalHeader().setHighlightSections(False)
@@ -49,15 +50,15 @@ class StructuresPanel(Panel):
         self.table.setShowGrid(False)
         self.table.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         self.table.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
-        self.table.setToolTip("Tick what is to be seen")
+        self.table.setToolTip(tr("Tick what is to be seen"))
         self.legend = label(role="dim", wrap=True)
         self.body.addWidget(self.table, 1)
         self.body.addWidget(self.legend)
         self.body.addLayout(
             row(
-                action_button(actions["load_fixed_contours"], "Fixed …"),
-                action_button(actions["load_moving_contours"], "Moving …"),
-                action_button(actions["forget_contours"], "Forget"),
+                action_button(actions["load_fixed_contours"], tr("Fixed …")),
+                action_button(actions["load_moving_contours"], tr("Moving …")),
+                action_button(actions["forget_contours"], tr("Forget")),
             )
         )
         self.table.itemChanged.connect(self._tick)
@@ -78,7 +79,7 @@ class StructuresPanel(Panel):
         for line, number in enumerate(numbers):
             self._fill(line, number, texts_of(self._figures.get(number), agreement is not None))
         self._filling = False
-        self.legend.setText(_LEGEND if numbers else _HELP)
+        self.legend.setText(tr(_LEGEND) if numbers else tr(_HELP))
 
     def _follow_view(self) -> None:
         if self._store.view.hidden_structures != self._hidden:
@@ -122,8 +123,8 @@ def sizes_text(figures: StructureFigures | None) -> str:
     """Both volumes."""
     if figures is None:
         return ""
-    sizes = {"Fixed": figures.fixed_cm3, "Moving": figures.moving_cm3}
-    return ", ".join(f"{name}: {size:.1f} cm³" for name, size in sizes.items() if size is not None)
+    sizes = {tr("Fixed: {size:.1f} cm³"): figures.fixed_cm3, tr("Moving: {size:.1f} cm³"): figures.moving_cm3}
+    return ", ".join(text.format(size=size) for text, size in sizes.items() if size is not None)
 
 
 def _swatch(color: RGB) -> QPixmap:

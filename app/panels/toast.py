@@ -8,6 +8,7 @@ from PySide6.QtWidgets import QFrame, QHBoxLayout, QPushButton, QToolButton, QWi
 
 from app.panels.parts import label
 from app.store import Store
+from app.texts import tr
 
 SHOWN_MS = 9000
 _MARGIN = 12
@@ -22,12 +23,12 @@ class Toast(QFrame):
         self._store = store
         self._told_of: object = None
         self.setProperty("role", "message")
-        self.setAccessibleName("Result of the last step")
+        self.setAccessibleName(tr("Result of the last step"))
         self.setAutoFillBackground(True)
         self.text = label(wrap=False)
         self.button = button
-        self.close_button = QToolButton(text="✕", autoRaise=True, toolTip="Close this message")
-        self.close_button.setAccessibleName("Close this message")
+        self.close_button = QToolButton(text="✕", autoRaise=True, toolTip=tr("Close this message"))
+        self.close_button.setAccessibleName(tr("Close this message"))
         self.close_button.clicked.connect(self.hide)
         layout = QHBoxLayout(self)
         layout.setContentsMargins(12, 6, 6, 6)

@@ -8,9 +8,10 @@ from PySide6.QtWidgets import QComboBox, QFrame, QHBoxLayout, QMenu, QSlider, QT
 from app.menus import Actions
 from app.panels.parts import tool_button
 from app.store import Store
+from app.texts import tr
 from app.viewer.comparisons import COMPARISONS
 from app.viewer.overlays import OVERLAYS
-from app.viewer.view_state import IMAGES, PLANES, WINDOWS
+from app.viewer.view_state import IMAGES_IN_SHORT, PLANE_TEXTS, PLANES, WINDOWS
 
 _LAYOUTS = {"compare": "2 × 2", "orientations": "3", "sheet": "3 × 4", "single": "1"}
 
@@ -27,47 +28,52 @@ class ViewBar(QWidget):
         layout = QHBoxLayout(self)
         layout.setContentsMargins(6, 3, 6, 3)
         layout.setSpacing(3)
-        for name, text in {**_LAYOUTS, "draw_box": "Box"}.items():
+        for name, text in {**_LAYOUTS, "draw_box": tr("Box")}.items():
             actions[name].setIconText(text)
-        self.plane = QComboBox(toolTip="Orientation of the slices")
-        self.plane.setAccessibleName("Orientation")
+        self.plane = QComboBox(toolTip=tr("Orientation of the slices"))
+        self.plane.setAccessibleName(tr("Orientation"))
         for plane in PLANES:
-            self.plane.addItem(plane.capitalize(), plane)
+            self.plane.addItem(tr(PLANE_TEXTS[plane]), plane)
             self.plane.setItemData(self.plane.count() - 1, actions[plane].toolTip(), Qt.ItemDataRole.ToolTipRole)
         self.plane.activated.connect(lambda _index: store.change_view(plane=self.plane.currentData()))
         for name in _LAYOUTS:
             layout.addWidget(tool_button(actions[name]))
         layout.addWidget(_gap())
         layout.addWidget(self.plane)
-        self.image = QComboBox(toolTip="The image of layouts that show one")
-        self.image.setAccessibleName("Image")
-        for image, text in IMAGES.items():
-            self.image.addItem(text.split(",")[0], image)
+        self.image = QComboBox(toolTip=tr("The image of layouts that show one"))
+        self.image.setAccessibleName(tr("Image"))
+        for image, text in IMAGES_IN_SHORT.items():
+            self.image.addItem(tr(text), image)
         self.image.activated.connect(lambda _index: store.change_view(image=self.image.currentData()))
-        self.window = QComboBox(toolTip="Window of the images in HU; drag with the right button to change it")
-        self.window.setAccessibleName("Window of the images")
-        self.window.setPlaceholderText("Own window")
+        self.window = QComboBox(toolTip=tr("Window of the images in HU; drag with the right button to change it"))
+        self.window.setAccessibleName(tr("Window of the images"))
+        self.window.setPlaceholderText(tr("Own window"))
         self.window.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self.window.setMinimumContentsLength(_COMBO_LETTERS)
         for text, (low, high) in WINDOWS.items():
-            self.window.addItem(text, actions[f"window_{text}"])
-            self.window.setItemData(self.window.count() - 1, f"{low} to {high} HU", Qt.ItemDataRole.ToolTipRole)
+            self.window.addItem(tr(text), actions[f"window_{text}"])
+            self.window.setItemData(
+                self.window.count() - 1,
+                tr("{low} to {high} HU").format(low=low, high=high),
+                Qt.ItemDataRole.ToolTipRole,
+            )
         self.window.activated.connect(lambda _index: self.window.currentData().trigger())
-        self.comparison = QComboBox(toolTip="Fixed and moving or warped image in one picture; each way has a key, too")
-        self.comparison.setAccessibleName("Comparison with the fixed image")
+        self.comparison = QComboBox(
+            toolTip=tr("Fixed and moving or warped image in one picture; each way has a key, too")
+        )
+        self.comparison.setAccessibleName(tr("Comparison with the fixed image"))
         self.comparison.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self.comparison.setMinimumContentsLength(_COMBO_LETTERS)
-        self.comparison.addItem("Alone", None)
+        self.comparison.addItem(tr("Alone"), None)
         for name, comparison in COMPARISONS.items():
-            self.comparison.addItem(comparison.text, name)
-            self.comparison.setItemData(
-                self.comparison.count() - 1, f"{comparison.tooltip} ({comparison.key})", Qt.ItemDataRole.ToolTipRole
-            )
+            self.comparison.addItem(tr(comparison.text), name)
+            tooltip = actions[name].toolTip()
+            self.comparison.setItemData(self.comparison.count() - 1, tooltip, Qt.ItemDataRole.ToolTipRole)
         self.comparison.activated.connect(
             lambda _index: store.change_view(comparison=self.comparison.currentData(), pointer_zyx=None)
         )
-        self.blend = QSlider(Qt.Orientation.Horizontal, minimum=0, maximum=100, toolTip="Share of the fixed image")
-        self.blend.setAccessibleName("Share of the fixed image in the blend")
+        self.blend = QSlider(Qt.Orientation.Horizontal, minimum=0, maximum=100, toolTip=tr("Share of the fixed image"))
+        self.blend.setAccessibleName(tr("Share of the fixed image in the blend"))
         self.blend.setMinimumWidth(50)
         self.blend.setMaximumWidth(140)
         self.blend.valueChanged.connect(lambda value: store.change_view(blend=value / 100))
@@ -85,8 +91,8 @@ class ViewBar(QWidget):
         self.show_view()
 
     def _overlays_button(self, actions: Actions) -> QToolButton:
-        button = QToolButton(text="Overlays", toolTip="What is drawn over the images; each has a key, too")
-        button.setAccessibleName("Overlays")
+        button = QToolButton(text=tr("Overlays"), toolTip=tr("What is drawn over the images; each has a key, too"))
+        button.setAccessibleName(tr("Overlays"))
         button.setAutoRaise(True)
         button.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
         menu = QMenu(button)

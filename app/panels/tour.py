@@ -8,6 +8,7 @@ from PySide6.QtWidgets import QFrame, QHBoxLayout, QPushButton, QSizePolicy
 from app.menus import Actions
 from app.panels.parts import label
 from app.store import Store
+from app.texts import tr
 from app.tour import END, STEPS
 
 _LOOK_DELAY_MS = 60
@@ -23,15 +24,15 @@ class TourStrip(QFrame):
         self._number, self._case_id = 0, ""
         self._began = store.view
         self.setProperty("role", "message")
-        self.setAccessibleName("Tour")
+        self.setAccessibleName(tr("Tour"))
         self.place, self.text = label(role="heading"), label(wrap=True)
         self.text.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Preferred)
         self.do_button = QPushButton()
         self.do_button.setProperty("role", "next")
         self.do_button.clicked.connect(self._do)
-        self.skip_button = QPushButton("Skip", toolTip="Go on to the next step of the tour")
+        self.skip_button = QPushButton(tr("Skip"), toolTip=tr("Go on to the next step of the tour"))
         self.skip_button.clicked.connect(self.skip)
-        self.leave_button = QPushButton("Leave", toolTip="Close the tour; F1 starts it again")
+        self.leave_button = QPushButton(tr("Leave"), toolTip=tr("Close the tour; F1 starts it again"))
         self.leave_button.clicked.connect(self.leave)
         layout = QHBoxLayout(self)
         layout.setContentsMargins(10, 4, 6, 4)
@@ -89,20 +90,21 @@ class TourStrip(QFrame):
 
     def _show(self) -> None:
         ended = self._number >= len(STEPS)
-        self.place.setText("Tour" if ended else f"Step {self._number + 1} of {len(STEPS)}")
+        place = tr("Step {number} of {count}").format(number=self._number + 1, count=len(STEPS))
+        self.place.setText(tr("Tour") if ended else place)
         self.do_button.setVisible(not ended)
         self.skip_button.setVisible(not ended)
         self.skip_button.setEnabled(self._store.case is not None)
-        self.leave_button.setText("Close" if ended else "Leave")
+        self.leave_button.setText(tr("Close") if ended else tr("Leave"))
         if ended:
-            self.text.setText(END)
+            self.text.setText(tr(END))
             return
         step = STEPS[self._number]
         action = self._actions[step.action]
         self.do_button.setText(action.text())
         self.do_button.setToolTip(action.toolTip())
         self.do_button.setEnabled(action.isEnabled())
-        self.text.setText(f"{step.text} {step.note(self._store)}".strip())
+        self.text.setText(f"{tr(step.text)} {step.note(self._store)}".strip())
 
     def _do(self) -> None:
         self._actions[STEPS[self._number].action].trigger()

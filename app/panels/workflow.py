@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -21,11 +22,13 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
+from app.fits import FIT_TEXTS
 from app.menus import Actions
 from app.panels.by_hand import ByHand
 from app.panels.parts import action_button, label, row, set_role
 from app.stages import Stage, Status, stages
 from app.store import Store
+from app.texts import mark, tr, tr_count
 from engine.volume import Volume
 
 if TYPE_CHECKING:
@@ -33,22 +36,25 @@ if TYPE_CHECKING:
 
 _MARKS = {Status.DONE: "✓", Status.NEXT: "▸", Status.OPEN: "○", Status.BLOCKED: "·"}
 _MOST_ITERATIONS = 5000
-_ALIGN_CHOICES = {"rigid": "Rigid, by image content", "none": "None", "file": "From a transform file"}
-_BY_CHOICES = {"field": "Field (fast on a CPU)", "network": "Network (as the paper)"}
-_FIT_CHOICES = {"balanced": "Balanced", "closer": "Closer", "smoother": "Smoother"}
-_FIT_TOOLTIP = (
+_ALIGN_CHOICES = {
+    "rigid": mark("Rigid, by image content"),
+    "none": mark("None"),
+    "file": mark("From a transform file"),
+}
+_BY_CHOICES = {"field": mark("Field (fast on a CPU)"), "network": mark("Network (as the paper)")}
+_FIT_TOOLTIP = mark(
     "Closer follows the images further and bends more from voxel to voxel; "
     "Smoother bends less and leaves more of the difference"
 )
-_SCOPE_CHOICES = {"crop": "The box alone", "image": "Whole image (as the paper)"}
+_SCOPE_CHOICES = {"crop": mark("The box alone"), "image": mark("Whole image (as the paper)")}
 _SPOKEN = {
-    "align": "Method of alignment",
-    "model": "Model",
-    "iso_by": "What ISO optimises",
-    "rso_by": "What RSO optimises",
-    "rso_scope": "Scope of RSO",
-    "iso_fit": "Fit of ISO",
-    "rso_fit": "Fit of RSO",
+    "align": mark("Method of alignment"),
+    "model": mark("Model"),
+    "iso_by": mark("What ISO optimises"),
+    "rso_by": mark("What RSO optimises"),
+    "rso_scope": mark("Scope of RSO"),
+    "iso_fit": mark("Fit of ISO"),
+    "rso_fit": mark("Fit of RSO"),
 }
 """Names for those who hear the window."""
 
@@ -65,7 +71,7 @@ class Section(QFrame):
         self.header = QToolButton()
         self.header.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextOnly)
         self.header.setAutoRaise(True)
-        self.header.setToolTip("Open or close this section")
+        self.header.setToolTip(tr("Open or close this section"))
         self.note = label(role="dim")
         self.content = QWidget()
         self.form = QFormLayout(self.content)
@@ -128,7 +134,7 @@ class WorkflowPanel(QScrollArea):
         self._column.setSpacing(5)
         self.sections: dict[str, Section] = {}
         for number, stage in enumerate(stages(None, False, 0), start=1):
-            self.sections[stage.name] = Section(number, stage.title)
+            self.sections[stage.name] = Section(number, tr(stage.title))
             self._column.addWidget(self.sections[stage.name])
         self._column.addStretch(1)
         self.setWidget(inner)
@@ -152,16 +158,14 @@ class WorkflowPanel(QScrollArea):
 
     def warn_of_model(self, sentences: tuple[str, ...]) -> None:
         """Say in what the images are unlike those that the chosen model was trained on."""
-        more = f" ({len(sentences) - 1} more)" if len(sentences) > 1 else ""
-        self.model_warning.setText(f"⚠ {sentences[0]}{more}" if sentences else "")
+        self.model_warning.setText(_warning(sentences))
         self.model_warning.setToolTip("\n".join(sentences))
         self.model_warning.setVisible(bool(sentences))
 
     def warn_of_pair(self, findings: tuple[Finding, ...]) -> None:
         """Say what is odd about the two images, for as long as they are open."""
         warnings = [finding.text for finding in findings if finding.is_warning]
-        more = f" ({len(warnings) - 1} more)" if len(warnings) > 1 else ""
-        self.pair_warning.setText(f"⚠ {warnings[0].split('.')[0]}.{more}" if warnings else "")
+        self.pair_warning.setText(_warning([f"{warning.split('.')[0]}." for warning in warnings]))
         self.pair_warning.setToolTip("\n".join(finding.text for finding in findings))
         self.pair_warning.setVisible(bool(warnings))
 
@@ -181,58 +185,60 @@ class WorkflowPanel(QScrollArea):
         self.moving_text.setText(_describe(store.moving))
         named = store.selected_box
         is_region = named is not None and named.use == "optimise"
-        self.region_text.setText(named.name if is_region else "none: press B and drag")
+        self.region_text.setText(named.name if is_region else tr("none: press B and drag"))
 
     def _fill(self, actions: Actions) -> None:
         sections = self.sections
         self.fixed_text, self.moving_text, self.region_text = label(wrap=True), label(wrap=True), label()
-        sections["images"].form.addRow("Fixed", self.fixed_text)
-        sections["images"].form.addRow("Moving", self.moving_text)
+        sections["images"].form.addRow(tr("Fixed"), self.fixed_text)
+        sections["images"].form.addRow(tr("Moving"), self.moving_text)
         sections["images"].add_main(action_button(actions["open"]))
         sections["images"].form.addRow(
-            row(action_button(actions["browse"]), action_button(actions["demo"], "Demo case"))
+            row(action_button(actions["browse"]), action_button(actions["demo"], tr("Demo case")))
         )
-        self.recent_button = QPushButton("Recent cases", toolTip="Go on with one of the cases of late")
+        self.recent_button = QPushButton(tr("Recent cases"), toolTip=tr("Go on with one of the cases of late"))
         sections["images"].form.addRow(row(action_button(actions["open_case"]), self.recent_button))
         self.pair_warning = label(role="warn", wrap=True)
         sections["images"].layout().addWidget(self.pair_warning)
         self.warn_of_pair(())
         self._fill_align(actions)
-        self.model = self._combo("model", {"general": "general"}, "The pretrained network")
+        self.model = self._combo("model", {"general": "general"}, tr("The pretrained network"))
         self.model.setMinimumContentsLength(6)
-        self.about_button = action_button(actions["model_card"], "About …")
+        self.about_button = action_button(actions["model_card"], tr("About …"))
         chosen = row(self.model, self.about_button, stretch_last=True)
         chosen.setStretch(0, 1)
-        sections["general"].form.addRow("Model", chosen)
+        sections["general"].form.addRow(tr("Model"), chosen)
         self.model_warning = label(role="warn", wrap=True)
         sections["general"].form.addRow(self.model_warning)
         self.warn_of_model(())
-        sections["general"].add_main(action_button(actions["general"], "Run general model"))
+        sections["general"].add_main(action_button(actions["general"], tr("Run general model")))
         for name in ("iso", "rso"):
             self._fill_refinement(name, actions)
         sections["quality"].form.addRow(
             label(
-                "Scroll through the difference, look at the Jacobian, and read the figures on the right.",
+                tr("Scroll through the difference, look at the Jacobian, and read the figures on the right."),
                 "dim",
                 wrap=True,
             )
         )
         sections["quality"].form.addRow(
-            row(action_button(actions["jacobian"]), action_button(actions["orientations"], "Orientations"))
+            row(action_button(actions["jacobian"]), action_button(actions["orientations"], tr("Orientations")))
         )
         sections["export"].add_main(action_button(actions["export"]))
         sections["export"].form.addRow(action_button(actions["save"]))
 
     def _fill_align(self, actions: Actions) -> None:
         section = self.sections["align"]
-        self.align = self._combo("align", _ALIGN_CHOICES, "How the images are brought together before anything else")
-        section.form.addRow("Method", self.align)
+        self.align = self._combo(
+            "align", _ALIGN_CHOICES, tr("How the images are brought together before anything else")
+        )
+        section.form.addRow(tr("Method"), self.align)
         self.align_file = QLineEdit(placeholderText="transform.h5, .tfm, .txt")
         self.align_file.editingFinished.connect(lambda: self._change(align_file=self.align_file.text()))
-        self.align_file.setAccessibleName("Transform file")
-        self.align_file.setToolTip("A rigid transform from fixed to moving, as ITK writes it")
-        self.align_browse = QToolButton(text="…", toolTip="Choose a transform file")
-        self.align_browse.setAccessibleName("Choose a transform file")
+        self.align_file.setAccessibleName(tr("Transform file"))
+        self.align_file.setToolTip(tr("A rigid transform from fixed to moving, as ITK writes it"))
+        self.align_browse = QToolButton(text="…", toolTip=tr("Choose a transform file"))
+        self.align_browse.setAccessibleName(tr("Choose a transform file"))
         self.align_browse.clicked.connect(self.file_wanted)
         self._align_row = QWidget()
         holder = row(self.align_file, self.align_browse, stretch_last=True)
@@ -240,7 +246,7 @@ class WorkflowPanel(QScrollArea):
         self._align_row.setLayout(holder)
         section.form.addRow(self._align_row)
         section.add_main(action_button(actions["align"]))
-        section.form.addRow(action_button(actions["by_hand"], "Align by hand …"))
+        section.form.addRow(action_button(actions["by_hand"], tr("Align by hand …")))
         self.by_hand = ByHand(self._store, actions)
         section.form.addRow(self.by_hand)
         self._store.draft_changed.connect(lambda: section.content.setVisible(True))
@@ -248,43 +254,43 @@ class WorkflowPanel(QScrollArea):
     def _fill_refinement(self, name: str, actions: Actions) -> None:
         section = self.sections[name]
         if name == "rso":
-            section.form.addRow("Region", self.region_text)
+            section.form.addRow(tr("Region"), self.region_text)
         iterations = QSpinBox(minimum=1, maximum=_MOST_ITERATIONS, singleStep=50)
-        iterations.setAccessibleName(f"Iterations of {name.upper()}")
-        iterations.setToolTip("Stop ends sooner and keeps the best state")
+        iterations.setAccessibleName(tr("Iterations of {step}").format(step=name.upper()))
+        iterations.setToolTip(tr("Stop ends sooner and keeps the best state"))
         iterations.valueChanged.connect(lambda value: self._change(**{f"{name}_iterations": value}))
         setattr(self, f"{name}_iterations", iterations)
-        section.form.addRow("Iterations", iterations)
+        section.form.addRow(tr("Iterations"), iterations)
         by = self._combo(
-            f"{name}_by", _BY_CHOICES, "What is optimised: a copy of the network's weights, or the field itself"
+            f"{name}_by", _BY_CHOICES, tr("What is optimised: a copy of the network's weights, or the field itself")
         )
         setattr(self, f"{name}_by", by)
-        section.form.addRow("By", by)
+        section.form.addRow(tr("By"), by)
         if name == "rso":
-            self.rso_scope = self._combo("rso_scope", _SCOPE_CHOICES, "What each iteration looks at")
-            section.form.addRow("Scope", self.rso_scope)
+            self.rso_scope = self._combo("rso_scope", _SCOPE_CHOICES, tr("What each iteration looks at"))
+            section.form.addRow(tr("Scope"), self.rso_scope)
         self._fill_fit(name, section, actions)
         if name == "rso":
-            section.form.addRow(action_button(actions["draw_box"], "Draw region (B)"))
-        section.add_main(action_button(actions[name], "Optimise image" if name == "iso" else "Optimise region"))
+            section.form.addRow(action_button(actions["draw_box"], tr("Draw region (B)")))
+        section.add_main(action_button(actions[name], tr("Optimise image") if name == "iso" else tr("Optimise region")))
         section.form.addRow(action_button(actions["up_to_iso" if name == "iso" else "rso_all"]))
 
     def _fill_fit(self, name: str, section: Section, actions: Actions) -> None:
-        fit = self._combo(f"{name}_fit", _FIT_CHOICES, _FIT_TOOLTIP)
+        fit = self._combo(f"{name}_fit", FIT_TEXTS, tr(_FIT_TOOLTIP))
         fit.setMinimumContentsLength(5)
         setattr(self, f"{name}_fit", fit)
-        compare = action_button(actions["compare_image" if name == "iso" else "compare_region"], "Compare")
+        compare = action_button(actions["compare_image" if name == "iso" else "compare_region"], tr("Compare"))
         chosen = row(fit, compare, stretch_last=True)
         chosen.setStretch(0, 1)
-        section.form.addRow("Fit", chosen)
+        section.form.addRow(tr("Fit"), chosen)
 
     def _combo(self, setting: str, choices: dict[str, str], tooltip: str) -> QComboBox:
         combo = QComboBox(toolTip=tooltip)
-        combo.setAccessibleName(_SPOKEN[setting])
+        combo.setAccessibleName(tr(_SPOKEN[setting]))
         combo.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         combo.setMinimumContentsLength(12)
         for value, text in choices.items():
-            combo.addItem(text, value)
+            combo.addItem(tr(text), value)
         combo.currentIndexChanged.connect(partial(self._take_choice, setting, combo))
         return combo
 
@@ -306,9 +312,18 @@ class WorkflowPanel(QScrollArea):
         self._align_row.setVisible(settings.align == "file")
 
 
+def _warning(sentences: Sequence[str]) -> str:
+    """The first of several sentences, and how many there are beside it."""
+    if len(sentences) < 2:
+        return f"⚠ {sentences[0]}" if sentences else ""
+    more = len(sentences) - 1
+    text = tr_count("⚠ {sentence} ({count} more)", "⚠ {sentence} ({count} more)", more)
+    return text.format(sentence=sentences[0], count=more)
+
+
 def _describe(volume: Volume | None) -> str:
     if volume is None:
-        return "not open yet"
+        return tr("not open yet")
     size = " × ".join(str(n) for n in volume.geometry.size_xyz)
     spacing = " × ".join(f"{s:.3g}" for s in volume.geometry.spacing_xyz_mm)
     return f"{volume.modality}, {size}\n{spacing} mm"

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
+from app.texts import mark, tr
 from app.viewer.planes import Plane
 from app.viewer.view_state import Index
 from engine.regions import NamedBox, Use
@@ -20,12 +21,12 @@ Handle = tuple[int, int]
 HANDLES: tuple[Handle, ...] = ((-1, -1), (0, -1), (1, -1), (-1, 0), (0, 0), (1, 0), (-1, 1), (0, 1), (1, 1))
 
 USES: MappingProxyType[Use, str] = MappingProxyType(
-    {"optimise": "Optimise", "rigid": "Keep bone rigid", "excluded": "Nothing corresponds"}
+    {"optimise": mark("Optimise"), "rigid": mark("Keep bone rigid"), "excluded": mark("Nothing corresponds")}
 )
 RIGID_RGB = (86, 180, 233)
 EXCLUDED_RGB = (230, 130, 190)
-USES_IN_SHORT: MappingProxyType[Use, str] = MappingProxyType(
-    {"optimise": "", "rigid": "bone rigid", "excluded": "excluded"}
+_USES_IN_SHORT: MappingProxyType[Use, str] = MappingProxyType(
+    {"rigid": mark("bone rigid"), "excluded": mark("excluded")}
 )
 
 
@@ -53,7 +54,7 @@ def outline(named: NamedBox, number: int, plane: Plane, cursor_zyx: Index, selec
     low, high = ranges[plane.normal]
     return Outline(
         number,
-        " · ".join(filter(None, (named.name, USES_IN_SHORT[named.use], "locked" if named.locked else ""))),
+        " · ".join(filter(None, (named.name, use_in_short(named.use), tr("locked") if named.locked else ""))),
         _edges(ranges[plane.column], across_mm),
         _edges(ranges[plane.row], down_mm),
         on_slice=low <= cursor_zyx[plane.normal] < high,
@@ -118,6 +119,11 @@ def name_of_copy(name: str, boxes: tuple[NamedBox, ...]) -> str:
     return free_name(_NUMBER_AT_END.sub("", name) or name, boxes)
 
 
+def use_in_short(use: Use) -> str:
+    """What a box is for, in a word or two; nothing for one to optimise, as most are."""
+    return tr(_USES_IN_SHORT[use]) if use in _USES_IN_SHORT else ""
+
+
 def middle_of(box: Box) -> Index:
     (z0, z1), (y0, y1), (x0, x1) = box.ranges_zyx
     return (z0 + z1) // 2, (y0 + y1) // 2, (x0 + x1) // 2
@@ -128,7 +134,7 @@ def size_text(box: Box, spacing_zyx_mm: tuple[float, float, float]) -> str:
     shape = box.shape_zyx
     voxels = " × ".join(str(n) for n in shape[::-1])
     mm = " × ".join(f"{n * s:.0f}" for n, s in zip(shape[::-1], spacing_zyx_mm[::-1], strict=True))
-    return f"{voxels} voxels\n{mm} mm"
+    return tr("{voxels} voxels\n{mm} mm").format(voxels=voxels, mm=mm)
 
 
 def _moved(edges: tuple[int, int], side: int, whole: bool, steps: int, size: int) -> tuple[int, int]:

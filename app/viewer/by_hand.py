@@ -9,6 +9,7 @@ from types import MappingProxyType
 import numpy as np
 
 from app.store import Store
+from app.texts import mark
 from app.viewer.pane import Gesture
 from app.viewer.planes import Plane, plane_of
 from app.viewer.slicing import PaneState, ring_radii
@@ -29,19 +30,36 @@ class Nudge:
     clockwise: int = 0
 
 
+_ON_SCREEN = mark("One step on the screen, by hand")
+_ABOUT_CURSOR = mark("One step about the cursor, by hand")
 NUDGES: MappingProxyType[str, tuple[str, str, str, Nudge]] = MappingProxyType(
     {
-        "nudge_left": ("Moving image to the left", "Ctrl+Left", "One step on the screen, by hand", Nudge(right=-1)),
-        "nudge_right": ("Moving image to the right", "Ctrl+Right", "One step on the screen, by hand", Nudge(right=1)),
-        "nudge_up": ("Moving image up", "Ctrl+Up", "One step on the screen, by hand", Nudge(down=-1)),
-        "nudge_down": ("Moving image down", "Ctrl+Down", "One step on the screen, by hand", Nudge(down=1)),
+        "nudge_left": (
+            mark("Moving image to the left"),
+            "Ctrl+Left",
+            _ON_SCREEN,
+            Nudge(right=-1),
+        ),
+        "nudge_right": (
+            mark("Moving image to the right"),
+            "Ctrl+Right",
+            _ON_SCREEN,
+            Nudge(right=1),
+        ),
+        "nudge_up": (mark("Moving image up"), "Ctrl+Up", _ON_SCREEN, Nudge(down=-1)),
+        "nudge_down": (mark("Moving image down"), "Ctrl+Down", _ON_SCREEN, Nudge(down=1)),
         "turn_back": (
-            "Turn anticlockwise",
+            mark("Turn anticlockwise"),
             "Ctrl+Shift+Left",
-            "One step about the cursor, by hand",
+            _ABOUT_CURSOR,
             Nudge(clockwise=-1),
         ),
-        "turn_on": ("Turn clockwise", "Ctrl+Shift+Right", "One step about the cursor, by hand", Nudge(clockwise=1)),
+        "turn_on": (
+            mark("Turn clockwise"),
+            "Ctrl+Shift+Right",
+            _ABOUT_CURSOR,
+            Nudge(clockwise=1),
+        ),
     }
 )
 """Name: text, key, tooltip and what it does to the moving image."""

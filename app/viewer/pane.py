@@ -22,11 +22,12 @@ from PySide6.QtGui import (
 )
 from PySide6.QtWidgets import QSizePolicy, QWidget
 
+from app.texts import tr
 from app.viewer.annotations import paint_annotations, paint_captions, paint_hint
 from app.viewer.comparisons import Gray, gray
 from app.viewer.planes import Plane
 from app.viewer.slicing import Layer, PaneState, Pixels, Stroke, Strokes
-from app.viewer.view_state import WindowHu
+from app.viewer.view_state import PLANE_TEXTS, WindowHu
 
 _DEGREES_A_NOTCH = 120
 _QUIET_MS = 150
@@ -84,7 +85,7 @@ class Pane(QWidget):
         """Draw a state, as far as it differs from the one before."""
         before, self.state = self.state, state
         if before is None or before.slot != state.slot:
-            self.setAccessibleName(f"{state.title}, {state.slot.plane}")
+            self.setAccessibleName(f"{state.title}, {tr(PLANE_TEXTS[state.slot.plane])}")
         images = {layer.key[0]: self._imaged(layer) for layer in state.layers}
         if any(self._images.get(name) is not image for name, image in images.items()):
             self._smooth = not self._quiet.isActive()

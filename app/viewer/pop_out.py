@@ -7,8 +7,9 @@ from PySide6.QtGui import QGuiApplication, QKeySequence, QShortcut
 from PySide6.QtWidgets import QComboBox, QHBoxLayout, QVBoxLayout, QWidget
 
 from app.store import Store
+from app.texts import tr
 from app.viewer.grid import Grid
-from app.viewer.view_state import IMAGES, LAYOUTS, PLANES
+from app.viewer.view_state import IMAGES_IN_SHORT, LAYOUTS, PLANE_TEXTS
 
 _SIZE = (1100, 800)
 
@@ -19,19 +20,19 @@ class PopOut(QWidget):
     def __init__(self, store: Store, parent: QWidget) -> None:
         super().__init__(parent, Qt.WindowType.Window)
         self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        self.setWindowTitle("Regard, images")
+        self.setWindowTitle(tr("Regard, images"))
         self.grid = Grid(store, own_layout="sheet")
-        self.arrangement = QComboBox(toolTip="How the images are arranged; double-click one to enlarge it")
-        self.plane = QComboBox(toolTip="The orientation of layouts that show one")
-        self.image = QComboBox(toolTip="The image of layouts that show one")
+        self.arrangement = QComboBox(toolTip=tr("How the images are arranged; double-click one to enlarge it"))
+        self.plane = QComboBox(toolTip=tr("The orientation of layouts that show one"))
+        self.image = QComboBox(toolTip=tr("The image of layouts that show one"))
         for box, texts in (
             (self.arrangement, LAYOUTS),
-            (self.plane, {p: p.capitalize() for p in PLANES}),
-            (self.image, IMAGES),
+            (self.plane, PLANE_TEXTS),
+            (self.image, IMAGES_IN_SHORT),
         ):
             box.setAccessibleName(box.toolTip())
             for name, text in texts.items():
-                box.addItem(text.split(",")[0], name)
+                box.addItem(tr(text), name)
         self.arrangement.activated.connect(lambda _: self.grid.arrange(self.arrangement.currentData()))
         self.plane.activated.connect(lambda _: self.grid.show_own(plane=self.plane.currentData()))
         self.image.activated.connect(lambda _: self.grid.show_own(image=self.image.currentData()))

@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from app.texts import mark, tr
 from app.viewer.boxes import Outline, outline
 from app.viewer.comparisons import COMPARED, COMPARISONS, compared, glass, split_at_mm
 from app.viewer.contours import Labels
 from app.viewer.marks import Mark, Pairs
 from app.viewer.patched import Patched
 from app.viewer.planes import Plane, letters, plane_of
-from app.viewer.view_state import IMAGES, ComparisonName, ImageName, Index, Slot, ViewState, WindowHu
+from app.viewer.view_state import IMAGES, PLANE_TEXTS, ComparisonName, ImageName, Index, Slot, ViewState, WindowHu
 from engine.geometry import Geometry
 from engine.regions import NamedBox
 from engine.roi import Box
@@ -313,22 +314,22 @@ def resolve(
     pairs: Pairs | None = None,
 ) -> PaneState:
     """What a pane shows. Pure: the same arguments give the same picture."""
-    title = IMAGES[slot.image]
+    title = tr(IMAGES[slot.image])
     if pictures is None:
-        return PaneState(title, slot, hint=_EMPTY[slot.image])
+        return PaneState(title, slot, hint=tr(_EMPTY[slot.image]))
     if view.flickering and slot.image in ("warped", "difference"):
-        pictures, title = pictures.before(), f"Before: {pictures.other_name or 'aligned'}"
+        pictures, title = pictures.before(), _before_text(pictures.other_name)
     plane = plane_of(pictures.geometry, slot.plane)
     context = SliceContext(pictures, view, plane, slot.image)
     layers = _layers(context)
     low, high = view.window_of(slot.image)
     if pictures.is_draft and slot.image != "fixed":
-        title += " (by hand)"
+        title = tr("{image} (by hand)").format(image=title)
     elif pictures.stale and slot.image in ("warped", "difference"):
-        title += " (updating …)"
+        title = tr("{image} (updating …)").format(image=title)
     comparison = context.comparison if layers else None
     if comparison is not None:
-        title += f" | {COMPARISONS[comparison].text.lower()}"
+        title += f" | {tr(COMPARISONS[comparison].text)}"
     overlays = _switched_on(context) if layers else ()
     return PaneState(
         title,
@@ -352,13 +353,17 @@ def resolve(
     )
 
 
+def _before_text(state: str) -> str:
+    return tr("Before: {state}").format(state=state) if state else tr("Before: aligned")
+
+
 def _prompt(view: ViewState, image: ImageName) -> str:
     """What the hand is to do in a pane."""
     if view.drawing_box:
-        return "drag to draw a box"
+        return tr("drag to draw a box")
     if image not in view.prompted:
         return ""
-    return "click a place" if view.started_mm is None else "click the same place"
+    return tr("click a place") if view.started_mm is None else tr("click the same place")
 
 
 def ring_radii(plane: Plane) -> tuple[tuple[float, float], tuple[float, float]]:
@@ -469,7 +474,7 @@ def _bars(context: SliceContext, overlays: tuple[Overlay, ...]) -> tuple[ColorBa
         low, high = context.view.difference_window_hu
         stops = (BELOW_RGB, BLACK_RGB, ABOVE_RGB) if context.view.signed_colors else (BLACK_RGB, WHITE_RGB)
         labels = tuple(f"{value:+.0f}" if value else "0" for value in (low, (low + high) / 2, high))
-        told.insert(0, ColorBar("fixed − warped, HU", stops, labels))
+        told.insert(0, ColorBar(tr("fixed − warped, HU"), stops, labels))
     return tuple(told)
 
 
@@ -491,18 +496,19 @@ def _place_text(geometry: Geometry, plane: Plane, cursor_zyx: Index) -> str:
     toward = np.asarray(geometry.direction)[:, 2 - plane.normal]
     toward = toward if toward[np.argmax(np.abs(toward))] > 0 else -toward
     count = plane.shape_zyx[plane.normal]
-    return f"{plane.name.capitalize()} {index + 1} / {count}   {letters(toward)} {float(point @ toward):.1f} mm"
+    return f"{tr(PLANE_TEXTS[plane.name])} {index + 1} / {count}   {letters(toward)} {float(point @ toward):.1f} mm"
 
 
 def _missing(pictures: Pictures, image: ImageName) -> str:
     if pictures.displacement_vox is None:
-        return "Open or drop the moving image" if image == "moving" else "Appears when both images are open"
-    return "Being computed …"
+        is_moving = image == "moving"
+        return tr("Open or drop the moving image") if is_moving else tr("Appears when both images are open")
+    return tr("Being computed …")
 
 
 _EMPTY: dict[ImageName, str] = {
-    "fixed": "Drop the fixed image or a folder here,\nor press Ctrl+O",
-    "moving": "Then drop the moving image",
-    "warped": "The moving image appears here,\nwarped onto the fixed one",
-    "difference": "What is left between the two\nappears here",
+    "fixed": mark("Drop the fixed image or a folder here,\nor press Ctrl+O"),
+    "moving": mark("Then drop the moving image"),
+    "warped": mark("The moving image appears here,\nwarped onto the fixed one"),
+    "difference": mark("What is left between the two\nappears here"),
 }

@@ -9,6 +9,7 @@ from typing import Literal
 
 import numpy as np
 
+from app.texts import mark
 from engine.shapes import HuArray, MaskArray
 
 PlaneName = Literal["axial", "coronal", "sagittal"]
@@ -20,14 +21,35 @@ WindowHu = tuple[float, float]
 Index = tuple[int, int, int]
 
 PLANES: tuple[PlaneName, ...] = ("axial", "coronal", "sagittal")
+PLANE_TEXTS: MappingProxyType[PlaneName, str] = MappingProxyType(
+    {"axial": mark("Axial"), "coronal": mark("Coronal"), "sagittal": mark("Sagittal")}
+)
 IMAGES: MappingProxyType[ImageName, str] = MappingProxyType(
-    {"fixed": "Fixed", "moving": "Moving, aligned", "warped": "Warped", "difference": "Difference, fixed − warped"}
+    {
+        "fixed": mark("Fixed"),
+        "moving": mark("Moving, aligned"),
+        "warped": mark("Warped"),
+        "difference": mark("Difference, fixed − warped"),
+    }
+)
+IMAGES_IN_SHORT: MappingProxyType[ImageName, str] = MappingProxyType(
+    {"fixed": mark("Fixed"), "moving": mark("Moving"), "warped": mark("Warped"), "difference": mark("Difference")}
 )
 LAYOUTS: MappingProxyType[LayoutName, str] = MappingProxyType(
-    {"compare": "Four images", "orientations": "Three orientations", "sheet": "All twelve", "single": "One pane"}
+    {
+        "compare": mark("Four images"),
+        "orientations": mark("Three orientations"),
+        "sheet": mark("All twelve"),
+        "single": mark("One pane"),
+    }
 )
 WINDOWS: MappingProxyType[str, WindowHu] = MappingProxyType(
-    {"Paper": (-1000, 500), "Lung": (-1350, 150), "Soft tissue": (-160, 240), "Bone": (-450, 1050)}
+    {
+        mark("Paper"): (-1000, 500),
+        mark("Lung"): (-1350, 150),
+        mark("Soft tissue"): (-160, 240),
+        mark("Bone"): (-450, 1050),
+    }
 )
 DIFFERENCE_WINDOW: WindowHu = (-500, 500)
 ZOOM_LIMITS = (0.25, 40.0)

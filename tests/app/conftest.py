@@ -145,11 +145,12 @@ def no_leaks(qapp: QApplication) -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def own_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing of the machine's settings is read or written."""
+    """Nothing of the machine's settings is read or written, nor is its language spoken."""
     QSettings.setPath(QSettings.Format.IniFormat, QSettings.Scope.UserScope, str(tmp_path / "settings"))
     monkeypatch.setattr(
         "app.settings.stored", lambda: QSettings(str(tmp_path / "regard.ini"), QSettings.Format.IniFormat)
     )
+    monkeypatch.setenv("LANGUAGE", "en")
     monkeypatch.setattr("app.autosave.user_data_path", lambda *_, **__: tmp_path / "data")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from app.texts import tr
 from app.viewer.overlays.displacement import LONGEST_MM, STOPS
 from app.viewer.slicing import ColorBar, SliceContext, Stroke, Strokes
 
@@ -26,8 +27,12 @@ def strokes(context: SliceContext) -> Strokes:
 
 def bar(context: SliceContext) -> ColorBar:
     scale = context.view.arrow_scale
-    times = "" if scale == 1 else f", drawn × {scale:g}"
-    return ColorBar(f"arrows, length in 3-D, mm{times}", STOPS[1:], ("0", f"{LONGEST_MM / 2:g}", f"{LONGEST_MM:g}"))
+    as_long, longer = tr("arrows, length in 3-D, mm"), tr("arrows, length in 3-D, mm, drawn × {scale:g}")
+    return ColorBar(
+        as_long if scale == 1 else longer.format(scale=scale),
+        STOPS[1:],
+        ("0", f"{LONGEST_MM / 2:g}", f"{LONGEST_MM:g}"),
+    )
 
 
 def _drawn(context: SliceContext, zoom: float) -> tuple[Stroke, ...]:

@@ -7,6 +7,7 @@ from types import MappingProxyType
 import numpy as np
 from numpy.typing import NDArray
 
+from app.texts import mark, tr
 from app.viewer.slicing import ABOVE_RGB, BELOW_RGB, RGB, ColorBar, Layer, Pixels, SliceContext
 from app.viewer.view_state import QuantityName
 from engine.shapes import DisplacementArray, HuArray
@@ -21,13 +22,15 @@ _SIGNED_STOPS: tuple[RGB, ...] = (BELOW_RGB, (235, 235, 235), ABOVE_RGB)
 
 QUANTITIES: MappingProxyType[QuantityName, str] = MappingProxyType(
     {
-        "length": "length",
-        "left": "to the left +",
-        "back": "to the back +",
-        "head": "to the head +",
-        "change": "change",
+        "length": mark("displacement, length, mm"),
+        "left": mark("displacement, to the left +, mm"),
+        "back": mark("displacement, to the back +, mm"),
+        "head": mark("displacement, to the head +, mm"),
+        "change": mark("change since the alignment, mm"),
     }
 )
+"""What is in colours, as its bar calls it."""
+
 _PATIENT_AXIS: dict[QuantityName, int] = {"left": 0, "back": 1, "head": 2}
 
 
@@ -39,11 +42,12 @@ def layer(context: SliceContext) -> Layer:
 def bar(context: SliceContext) -> ColorBar:
     quantity = context.view.quantity
     most = _most_mm(quantity)
-    title = f"displacement, {QUANTITIES[quantity]}, mm"
-    if quantity == "change":
-        title = f"change since {context.pictures.other_name or 'the alignment'}, mm"
-        if context.pictures.other_warped_hu is not None and context.pictures.other_displacement_vox is None:
-            title = f"length; {context.pictures.other_name} is aligned in another way, mm"
+    title = tr(QUANTITIES[quantity])
+    other = context.pictures.other_name
+    if quantity == "change" and other:
+        is_comparable = context.pictures.other_displacement_vox is not None
+        text = tr("change since {state}, mm") if is_comparable else tr("length; {state} is aligned in another way, mm")
+        title = text.format(state=other)
     if quantity in _PATIENT_AXIS:
         return ColorBar(title, _SIGNED_STOPS, (f"{-most:+.0f}", "0", f"{most:+.0f}"))
     return ColorBar(title, STOPS, ("0", f"{most / 2:g}", f"{most:g}"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from app.texts import tr
 from app.viewer.slicing import ABOVE_RGB, BELOW_RGB, ColorBar, Layer, Pixels, SliceContext
 from engine.shapes import DisplacementArray, HuArray
 
@@ -23,7 +24,7 @@ def layer(context: SliceContext) -> Layer:
 def bar(_context: SliceContext) -> ColorBar:
     """What the colours mean."""
     labels = (f"{1 - _FULL_COLOR_AT:g}", "1", f"{1 + _FULL_COLOR_AT:g}")
-    return ColorBar("Jacobian (magenta: folded)", (BELOW_RGB, (60, 60, 60), ABOVE_RGB), labels)
+    return ColorBar(tr("Jacobian (magenta: folded)"), (BELOW_RGB, (60, 60, 60), ABOVE_RGB), labels)
 
 
 def _in_body(context: SliceContext) -> Pixels:

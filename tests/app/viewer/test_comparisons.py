@@ -39,7 +39,7 @@ def test_every_comparison_fits_the_slice_and_leaves_fixed_image_and_difference_a
         layer, mine = (resolve(pictures, shown, Slot(plane, image)).layers[0] for shown in (VIEW, view))
         assert mine.draw().shape == layer.draw().shape
         assert (mine.key == layer.key) == (image != "warped")
-    assert COMPARISONS[comparison].text.lower() in resolve(pictures, view, Slot(plane, "warped")).title
+    assert COMPARISONS[comparison].text in resolve(pictures, view, Slot(plane, "warped")).title
 
 
 @pytest.mark.parametrize(("blend", "expected"), [(0.0, 0), (0.5, 127), (1.0, 255)])
