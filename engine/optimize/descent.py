@@ -38,9 +38,9 @@ class Problem:
     `stiffness`: how much smoother than usual the result is to be; it divides the roughness budget.
     `error_may_grow`: whether a state is kept whose squared error is above the start's, as guidance may ask for.
     `relative`: whether the dissimilarity counts in shares of that of unlike images, so that one λ serves them all.
+    `preview`: from a residual to what a window can show, or none.
     `settles_after`: iterations of the whole stage after which the search only polishes what it found, however many are
     asked for, or none to search as long as that.
-    `preview`: from a residual to what a window can show, or none.
     `errors_hu`: from the warped image and the squared error in the region to the errors of image and box that are told.
     """
 
@@ -53,13 +53,13 @@ class Problem:
     smoothness: float | None
     errors_hu: Callable[[Tensor, float], tuple[float | None, float | None]]
     coarse_step: int = 1
-    settles_after: int | None = None
     preview: Callable[[Tensor], Preview] | None = None
     unfaded: Callable[[Tensor], Tensor] | None = None
     guiding: Callable[[Tensor], Tensor] | None = None
     stiffness: float = 1.0
     error_may_grow: bool = False
     relative: bool = False
+    settles_after: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
