@@ -74,14 +74,20 @@ def main() -> None:
     """Find the points, say how many there are and how far they moved, and write them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
-    parser.add_argument("--out", type=Path)
+    parser.add_argument("--out", type=Path, default=Path())
     arguments = parser.parse_args()
-    fixed_mm, moving_mm = matched_points(arguments.data)
+    files = write_matched_points(arguments.data, arguments.out)
+    fixed_mm, moving_mm = (np.loadtxt(path, skiprows=2) for path in files)
     moved = np.linalg.norm(moving_mm - fixed_mm - np.median(moving_mm - fixed_mm, axis=0), axis=1)
     print(f"{len(fixed_mm)} points; from their median shift {np.mean(moved):.1f} mm, at most {moved.max():.1f} mm")
-    if arguments.out:
-        for name, points in (("fixed", fixed_mm), ("moving", moving_mm)):
-            write_points(arguments.out / f"{name}_points.txt", points)
+
+
+def write_matched_points(data: Path, folder: Path) -> tuple[Path, Path]:
+    """The files of the points of the fixed and of the moving image."""
+    files = folder / "fixed_points.txt", folder / "moving_points.txt"
+    for path, points_mm in zip(files, matched_points(data), strict=True):
+        write_points(path, points_mm)
+    return files
 
 
 def matched_points(data: Path) -> tuple[PointArray, PointArray]:

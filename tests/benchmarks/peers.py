@@ -55,12 +55,16 @@ class PeerError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class PairFiles:
-    """A pair in files, with corresponding points and, where there are any, masks (fixed, moving)."""
+    """A pair in files, with corresponding points and, where there are any, masks (fixed, moving).
+
+    `coarse_points`: a second set of points, set by eye.
+    """
 
     fixed: Path
     moving: Path
     points: tuple[Path, Path]
     masks: tuple[Path, Path] | None = None
+    coarse_points: tuple[Path, Path] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,11 +135,20 @@ def padding_as_air(source: Path, target: Path) -> Path:
 
 
 def judged(pair: PairFiles, transform: Path) -> dict[str, Any]:
-    """The figures of `regard evaluate`: fixed points through T(x) beside moving points; folding in mask or body."""
+    """The figures of `regard evaluate`: fixed points through T(x) beside moving points; folding in mask or body.
+
+    Where there are coarse points, `coarse_tre_mm` too.
+    """
+    masks = ["--masks", *map(str, pair.masks)] if pair.masks else []
+    figures = _evaluated(pair, transform, pair.points, masks)
+    if pair.coarse_points:
+        figures["coarse_tre_mm"] = _evaluated(pair, transform, pair.coarse_points, [])["tre_mm"]
+    return figures
+
+
+def _evaluated(pair: PairFiles, transform: Path, points: tuple[Path, Path], masks: list[str]) -> dict[str, Any]:
     out = transform.with_name("figures.json")
-    options = ["--points", *map(str, pair.points)]
-    if pair.masks:
-        options += ["--masks", *map(str, pair.masks)]
+    options = ["--points", *map(str, points), *masks]
     with redirect_stdout(io.StringIO()):
         status = cli.main(["evaluate", str(pair.fixed), str(pair.moving), str(transform), *options, "--out", str(out)])
     if status:
