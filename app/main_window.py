@@ -244,6 +244,8 @@ class MainWindow(QMainWindow):
         self.toast = Toast(self.grid, store, action_button(actions["undo"], tr("Undo")))
         self.tabs = QTabWidget(documentMode=True)
         self.tabs.tabBar().setDrawBase(False)
+        self.tabs.tabBar().setElideMode(Qt.TextElideMode.ElideRight)
+        self.tabs.setUsesScrollButtons(False)
         self.tabs.setAccessibleName(tr("Regions, points and contours"))
         self.tabs.addTab(self.regions, tr("Regions"))
         self.tabs.addTab(self.points, tr("Points"))
