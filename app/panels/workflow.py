@@ -101,7 +101,6 @@ class Section(QFrame):
         """Mark the stage; it opens when it becomes the next one and closes when another does."""
         self.header.setText(f"{_MARKS[stage.status]}  {self._title}")
         self.note.setText(stage.note)
-        self.note.setToolTip(stage.note)
         if stage.status is self._status:
             return
         self._status = stage.status
