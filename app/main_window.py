@@ -257,7 +257,7 @@ class MainWindow(QMainWindow):
         center = _column(ViewBar(store, actions), self.message, self.tour, self.grid, self.run_panel, stretched=3)
         whole = _splitter(Qt.Orientation.Horizontal, self.workflow, center, right)
         whole.setStretchFactor(1, 1)
-        whole.setSizes([265, 900, 265])
+        whole.setSizes([272, 900, 265])
         self.recent = RecentMenu(store, self.commands.open_case, self)
         self.menuBar().actions()[0].menu().insertMenu(actions["demo"], self.recent)
         self.workflow.offer_recent(self.recent)

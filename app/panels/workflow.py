@@ -58,7 +58,7 @@ _SPOKEN = {
 }
 """Names for those who hear the window."""
 
-_WIDTH, _WIDEST = 268, 380
+_WIDTH, _WIDEST = 272, 380
 """Pixels: where texts are short, and where a language needs more."""
 
 
