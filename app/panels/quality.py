@@ -37,6 +37,7 @@ class QualityPanel(Panel):
         self.values: dict[str, QLabel] = {}
         form = QFormLayout()
         form.setVerticalSpacing(2)
+        form.setRowWrapPolicy(QFormLayout.RowWrapPolicy.WrapLongRows)
         for name, (text, tooltip) in FIGURES.items():
             self.values[name] = label()
             caption = label(tr(text), "dim")

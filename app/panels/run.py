@@ -9,7 +9,7 @@ from PySide6.QtWidgets import QHBoxLayout, QListWidget, QProgressBar, QPushButto
 
 from app import theme
 from app.menus import Actions
-from app.panels.parts import Panel, action_button, label, row
+from app.panels.parts import ElidedLabel, Panel, action_button, label, row
 from app.store import Run, Store
 from app.texts import mark, tr, tr_count
 
@@ -34,7 +34,7 @@ class RunPanel(Panel):
         super().__init__()
         self._store = store
         self.bar = QProgressBar(textVisible=False, maximumHeight=10)
-        self.status, self.details, self.figures = label(), label(role="dim"), label(role="dim")
+        self.status, self.details, self.figures = ElidedLabel(), ElidedLabel("dim"), ElidedLabel("dim")
         left = QVBoxLayout()
         left.setSpacing(4)
         for widget in (self.status, self.bar, self.details, self.figures):

@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from PySide6.QtCore import Qt, Signal
+from PySide6.QtCore import QEvent, QObject, Qt, Signal
 from PySide6.QtWidgets import (
     QComboBox,
     QFormLayout,
@@ -25,7 +25,7 @@ from PySide6.QtWidgets import (
 from app.fits import FIT_TEXTS
 from app.menus import Actions
 from app.panels.by_hand import ByHand
-from app.panels.parts import action_button, label, row, set_role
+from app.panels.parts import ElidedLabel, action_button, label, row, set_role
 from app.stages import Stage, Status, stages
 from app.store import Store
 from app.texts import mark, tr, tr_count
@@ -58,7 +58,8 @@ _SPOKEN = {
 }
 """Names for those who hear the window."""
 
-_WIDTH = 268
+_WIDTH, _WIDEST = 272, 380
+"""Pixels: where texts are short, and where a language needs more."""
 
 
 class Section(QFrame):
@@ -72,7 +73,8 @@ class Section(QFrame):
         self.header.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextOnly)
         self.header.setAutoRaise(True)
         self.header.setToolTip(tr("Open or close this section"))
-        self.note = label(role="dim")
+        self.note = ElidedLabel("dim")
+        self.note.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
         self.content = QWidget()
         self.form = QFormLayout(self.content)
         self.form.setContentsMargins(6, 0, 2, 2)
@@ -82,9 +84,8 @@ class Section(QFrame):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(5, 3, 5, 4)
         layout.setSpacing(3)
-        top = row(self.header, stretch_last=True)
-        top.addStretch(1)
-        top.addWidget(self.note)
+        top = row(self.header, self.note, stretch_last=True)
+        top.setStretch(1, 1)
         layout.addLayout(top)
         layout.addWidget(self.content)
         self.main_buttons: list[QPushButton] = []
@@ -138,12 +139,20 @@ class WorkflowPanel(QScrollArea):
             self._column.addWidget(self.sections[stage.name])
         self._column.addStretch(1)
         self.setWidget(inner)
+        inner.installEventFilter(self)
         self._fill(actions)
         for signal in (store.case_changed, store.boxes_changed, store.pictures_changed):
             signal.connect(self.update_stages)
         store.settings_changed.connect(self._show_settings)
         self._show_settings()
         self.update_stages()
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:  # noqa: N802
+        """Leave room for the longest text; this column does not scroll sideways."""
+        if event.type() == QEvent.Type.LayoutRequest:
+            needed = watched.minimumSizeHint().width()
+            self.setMinimumWidth(min(max(_WIDTH, needed), _WIDEST))
+        return super().eventFilter(watched, event)
 
     def set_models(self, models: dict[str, str]) -> None:
         """Offer models by name and description."""

@@ -224,7 +224,8 @@ def _write(
     if font.bold() != bold:
         font.setBold(bold)
         painter.setFont(font)
-    _draw_text(painter, inner, where, text, color)
+    shown = painter.fontMetrics().elidedText(text, Qt.TextElideMode.ElideRight, round(inner.width()))
+    _draw_text(painter, inner, where, shown, color)
 
 
 def _draw_text(painter: QPainter, rect: QRectF, where: Qt.AlignmentFlag, text: str, color: QColor) -> None:
