@@ -26,10 +26,15 @@ from engine.spatial.resample import as_tensor, gaussian, resampled, resized_disp
 from engine.volume import Volume, hu_from_normalized_rmse
 
 _FIELD_SMOOTHNESS = 2.0
-"""λ of the roughness. With the control points three voxels apart 1.2 to 3 are alike, on CT and under streaks."""
+"""λ of the roughness at 3 mm. With the control points three voxels apart 1.2 to 3 are alike, on CT and under streaks.
+It grows as the voxels shrink, whose windows of correlation hold more noise: at 2 mm 4 to 7 are alike and 2 is too few.
+"""
 
 WORKING_SPACING_MM = 3.0
-"""Of the fine level; the coarse one is twice that. Images that are coarser themselves are not refined."""
+"""Half of the coarse level's. Images that are coarser themselves are not refined."""
+
+_FINEST_SPACING_MM, _MOST_VOXELS = 2.0, 2_000_000
+"""Of the fine level, where the patient takes no more voxels than that: a limit to the seconds of an iteration."""
 
 _CONTROL_STRIDE = 3
 """Voxels from control point to control point. Two are few enough to follow streaks: half of the gain is lost again."""
@@ -89,12 +94,15 @@ def _by_field(
     away again: from the start as it is, the target error ends higher (tests/benchmarks/results.md).
     """
     coarse = round(settings.iterations * _COARSE_SHARE)
-    smoothness = settings.stiffness * _FIELD_SMOOTHNESS if settings.smoothness is None else settings.smoothness
     found: Tensor | None = None
     geometry: Geometry | None = None
     before, better = 0, False
-    finest_mm = working_spacing_mm(fixed)
-    for spacing_mm, count in ((2 * finest_mm, coarse), (finest_mm, settings.iterations - coarse)):
+    finest_mm = finest_spacing_mm(fixed)
+    smoothness = (
+        _field_smoothness(finest_mm, settings.stiffness) if settings.smoothness is None else settings.smoothness
+    )
+    levels = ((2 * working_spacing_mm(fixed), coarse), (finest_mm, settings.iterations - coarse))
+    for spacing_mm, count in levels:
         if count == 0:
             continue
         grid = at_spacing(fixed, moving, start.rigid, spacing_mm, device)
@@ -199,6 +207,17 @@ def valid_round_patient(fixed: Volume) -> int:
 def working_spacing_mm(fixed: Volume) -> float:
     """Spacing of the grid on which a displacement of this image is optimised."""
     return max(WORKING_SPACING_MM, min(fixed.geometry.spacing_xyz_mm))
+
+
+def finest_spacing_mm(fixed: Volume) -> float:
+    """Spacing of the grid on which the displacement of a whole image is optimised last."""
+    size_mm = np.array(body_box(fixed).shape_zyx) * fixed.geometry.spacing_zyx_mm
+    affordable_mm = float(np.cbrt(size_mm.prod() / _MOST_VOXELS))
+    return max(min(max(_FINEST_SPACING_MM, affordable_mm), WORKING_SPACING_MM), min(fixed.geometry.spacing_xyz_mm))
+
+
+def _field_smoothness(spacing_mm: float, stiffness: float) -> float:
+    return stiffness * _FIELD_SMOOTHNESS * max(1.0, WORKING_SPACING_MM / spacing_mm) ** 2
 
 
 def _by_network(
