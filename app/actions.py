@@ -14,7 +14,7 @@ from app.viewer.by_hand import NUDGES, Nudge, nudged
 from app.viewer.comparisons import COMPARISONS
 from app.viewer.overlays import OVERLAYS
 from app.viewer.overlays.displacement import QUANTITIES
-from app.viewer.planes import plane_of
+from app.viewer.planes import is_oblique, plane_of, stepped
 from app.viewer.view_state import (
     DIFFERENCE_WINDOW,
     IMAGES,
@@ -57,6 +57,10 @@ def _has_draft(store: Store) -> bool:
 
 def _has_pictures(store: Store) -> bool:
     return store.pictures is not None
+
+
+def _is_oblique(store: Store) -> bool:
+    return store.pictures is not None and is_oblique(store.pictures.geometry)
 
 
 def _has_box(store: Store) -> bool:
@@ -134,8 +138,8 @@ class Row:
 
 def _go_slices(window: MainWindow, steps: int) -> None:
     store, view = window.store, window.store.view
-    plane = plane_of(store.pictures.geometry, view.plane if view.layout in ("compare", "single") else "axial")
-    store.set_view(store.view.stepped(plane.normal, steps, plane.shape_zyx))
+    name = view.plane if view.layout in ("compare", "single") else "axial"
+    store.set_view(stepped(view, plane_of(store.pictures.geometry, name, view.along_patient), steps))
 
 
 def _toggle_drawing(window: MainWindow) -> None:
@@ -328,7 +332,11 @@ def _view_rows() -> list[Row]:
                   lambda w: w.pop_out(), _has_pictures)  # fmt: skip
     planes = [_plane_row(plane, key) for plane, key in zip(PLANES, "ACS", strict=True)]
     images = [_image_row(image, key) for image, key in zip(IMAGES, "FMWD", strict=True)]
-    return [*layouts, pop_out, *planes, *images]
+    axes = Row("along_patient", "View", mark("Along patient axes"), "Shift+A",
+               mark("Slices at right angles to the patient, sampled where the image's own are oblique; off: its own"),
+               lambda w: _toggle(w, "along_patient"), _is_oblique,
+               lambda s: _is_oblique(s) and s.view.along_patient)  # fmt: skip
+    return [*layouts, pop_out, *planes, axes, *images]
 
 
 _OF_LAYOUT: dict[LayoutName, str] = {

@@ -29,6 +29,7 @@ from engine.shapes import HuArray, MaskArray, Matrix
 from engine.volume import PADDING_HU, Volume
 
 if TYPE_CHECKING:
+    from engine.spatial.live_field import LiveField
     from engine.spatial.section import MovedImage
 
 _REMEMBERED = 3
@@ -53,6 +54,7 @@ class Display(QObject):
         self._task: Task | None = None
         self._shown: Registration | None = None
         self._under: HuArray | None = None
+        self._field: LiveField | None = None
         self._moved: MovedImage | None = None
         self._labels: tuple[tuple[object, ...], Labels] | None = None
         self._version = 0
@@ -81,7 +83,7 @@ class Display(QObject):
         if before is None:
             self._forget_all()
             self._request_body(case.fixed)
-        self._shown, self._under = registration, None
+        self._shown, self._under, self._field = registration, None, None
         moving, warped = self._known_moving(case), self._known_warped(registration)
         shown = Pictures(
             case.fixed.geometry,
@@ -111,10 +113,10 @@ class Display(QObject):
         self._hold("other", None if other is None else case.states[other])
         self._hold("unrefined", case.unrefined() if store.boxes else None)
 
-    def preview(self, preview: Preview) -> None:
-        """Lay a live preview over the warped image."""
-        pictures = self._store.pictures
-        if pictures is None or self._store.case is None:
+    def preview(self, preview: Preview, iteration: int) -> None:
+        """Lay a live preview over the warped image and the displacement, so that what follows from that moves too."""
+        pictures, case = self._store.pictures, self._store.case
+        if pictures is None or case is None:
             return
         shape = pictures.geometry.shape_zyx
         if preview.warped_hu.shape == shape:
@@ -124,7 +126,9 @@ class Display(QObject):
                 unknown = np.broadcast_to(np.float32(PADDING_HU), shape)
                 self._under = unknown if pictures.warped_hu is None else pictures.warped_hu
             live = Patched(self._under, preview.region, preview.warped_hu)
-        self._set(replace(pictures, warped_hu=live))
+        self._field = engine.LiveField(pictures.geometry, case.current.displacement_vox, preview)
+        shown = replace(pictures, warped_hu=live, displacement_vox=self._field, live_iteration=iteration)
+        self._set(replace(shown, labels=self._labels_of(case)))
 
     def end_preview(self) -> None:
         """Show the case again as it is."""
@@ -147,11 +151,11 @@ class Display(QObject):
             self._set(replace(pictures, rigid=guidance.rigid, excluded=guidance.excluded, labels=labels))
 
     def _labels_of(self, case: Case) -> Labels:
-        """The structures as the current state, or the hand, brings them together; the same object while they are."""
+        """The structures as the current state, a preview or the hand carries them; the same object while it does."""
         draft = self._store.draft
-        source = (case.structures, case.current, draft)
+        source = (case.structures, case.current, draft, self._field)
         if self._labels is None or any(one is not other for one, other in zip(self._labels[0], source, strict=True)):
-            self._labels = source, _labels(case, None if draft is None else draft.rigid())
+            self._labels = source, _labels(case, None if draft is None else draft.rigid(), self._field)
         return self._labels[1]
 
     def _show_draft(self) -> None:
@@ -191,7 +195,7 @@ class Display(QObject):
         self._set(None if fixed is None else Pictures(fixed.geometry, fixed.hu, fixed.valid))
 
     def _forget_all(self) -> None:
-        self._shown, self._under, self._aligned, self._moved = None, None, None, None
+        self._shown, self._under, self._field, self._aligned, self._moved = None, None, None, None, None
         self._warped.clear()
         self._held.clear()
         for _, task in self._asked.values():
@@ -316,14 +320,16 @@ class Display(QObject):
         return None if known is None else known[1]
 
 
-def _labels(case: Case, hand: Matrix | None) -> Labels:
-    """The structures by the case's current state, or by the rigid matrix of an alignment by hand."""
+def _labels(case: Case, hand: Matrix | None, live: LiveField | None) -> Labels:
+    """The structures by the case's current state, by a live preview, or by the matrix of an alignment by hand."""
     fixed, moving = case.structures.fixed, case.structures.moving
     if moving is None:
         return Labels(fixed, numbers=case.structures.numbers)
     grids = case.moving.geometry, case.fixed.geometry
     aligned = engine.CarriedLabels(moving, *grids, case.current.rigid if hand is None else hand)
     warped = engine.CarriedLabels.of(moving, grids[0], case.current) if hand is None else aligned
+    if live is not None:
+        warped = replace(warped, displacement_vox=live)
     return Labels(fixed, aligned, warped, case.structures.numbers)
 
 

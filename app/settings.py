@@ -15,6 +15,7 @@ from app.viewer.overlays.displacement import QUANTITIES
 from app.viewer.view_state import IMAGES, LAYOUTS, PLANES, ViewState
 
 _MOST_RECENT = 8
+_SWITCHES = ("signed_colors", "along_patient")
 
 
 def stored() -> QSettings:
@@ -105,7 +106,8 @@ def save_view(view: ViewState) -> None:
     values.setValue("view/overlays", ",".join(sorted(view.overlays)))
     for name in ("plane", "image", "quantity"):
         values.setValue(f"view/{name}", getattr(view, name))
-    values.setValue("view/signed_colors", int(view.signed_colors))
+    for name in _SWITCHES:
+        values.setValue(f"view/{name}", int(getattr(view, name)))
 
 
 def load_view() -> ViewState:
@@ -116,8 +118,8 @@ def load_view() -> ViewState:
     kept = {name: value for name, value in chosen.items() if value in known[name]}
     overlays = values.value("view/overlays")
     shown = default.overlays if overlays is None else frozenset(str(overlays).split(",")) & OVERLAYS.keys()
-    signed = str(values.value("view/signed_colors")) == "1"
-    return replace(default, **kept, overlays=shown, signed_colors=signed)
+    switches = {name: str(values.value(f"view/{name}")) == "1" for name in _SWITCHES}
+    return replace(default, **kept, overlays=shown, **switches)
 
 
 def _like(default: str | int, value: object) -> str | int:

@@ -42,6 +42,7 @@ _HOMES = {
         "warped_hu",
     ),
     "engine.spatial.jacobian": ("jacobian_determinant",),
+    "engine.spatial.live_field": ("LiveField",),
     "engine.spatial.section": ("CarriedLabels", "MovedImage"),
     "engine.volume": ("PADDING_HU", "Volume"),
 }

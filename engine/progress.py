@@ -11,10 +11,13 @@ from collections.abc import Callable, Generator
 from contextlib import closing
 from dataclasses import dataclass
 from enum import Enum
-from typing import TypeAlias, TypeVar
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from engine.roi import Box
-from engine.shapes import HuArray
+from engine.shapes import DisplacementArray, HuArray
+
+if TYPE_CHECKING:
+    from engine.geometry import Geometry
 
 
 class Command(Enum):
@@ -28,10 +31,16 @@ STOP = Command.STOP
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Preview:
-    """The warped image as it stands, inside `region` of the fixed grid."""
+    """The warped image as it stands, inside `region` of the fixed grid, and the displacement that makes it.
+
+    `displacement_vox` (3, z, y, x): u on `grid`, in its voxels; that grid is parallel to the fixed one and holds the
+    region. All arrays are copies of their own.
+    """
 
     region: Box
     warped_hu: HuArray
+    displacement_vox: DisplacementArray
+    grid: Geometry
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -164,7 +164,7 @@ class CompareFitsDialog(QDialog):
     def _seen_from(self, plane: PlaneName) -> ViewState:
         """The slice through the middle of the box, which fills half a pane; or the cursor's slice."""
         view = replace(self._store.view, plane=plane, layout="compare", comparison=None, flickering=False)
-        view = replace(view, drawing_box=False, marking=False, started_mm=None)
+        view = replace(view, drawing_box=False, marking=False, started_mm=None, along_patient=False)
         view = view.at(view.cursor_zyx, self._geometry.shape_zyx)
         box = self.comparison.box
         if box is None:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from PySide6.QtWidgets import QSizePolicy, QStatusBar
 
 from app.panels.parts import label
 from app.store import Store
 from app.texts import mark, tr
-from app.viewer.planes import letters
+from app.viewer.planes import is_oblique, letters, plane_of, tilt_deg, value_at
 from app.viewer.slicing import Pictures, hu_at
-from app.viewer.view_state import Index, ViewState
+from app.viewer.view_state import Continuous, ViewState
 from engine.shapes import DisplacementArray
 
 _HU_TEXT = mark("fixed {fixed}   moving {moving}   warped {warped}   difference {difference} HU")
@@ -25,14 +27,19 @@ class Readout(QStatusBar):
     def __init__(self, store: Store) -> None:
         super().__init__()
         self._store = store
-        self._hovered: Index | None = None
+        self._hovered: Continuous | None = None
         self.values = label()
         self.values.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
         self.device = label(role="dim")
+        self.axes = label(role="dim")
+        self.axes.setToolTip(
+            tr("Shift+A changes between slices along the patient's axes and those of the image's grid")
+        )
         self.hint = label(role="warn")
         self.hint.setContentsMargins(6, 0, 6, 0)
         self.addWidget(self.hint)
         self.addWidget(self.values, 1)
+        self.addPermanentWidget(self.axes)
         self.addPermanentWidget(self.device)
         self.setSizeGripEnabled(False)
         for signal in (store.view_changed, store.pictures_changed, store.draft_changed):
@@ -41,22 +48,26 @@ class Readout(QStatusBar):
         self.show_values()
         self.show_device()
 
-    def hover(self, voxel: Index | None) -> None:
-        self._hovered = voxel
+    def hover(self, index_zyx: Continuous | None) -> None:
+        self._hovered = index_zyx
         self.show_values()
 
     def show_values(self) -> None:
         """Show place and HU, and which click is next."""
-        hint = tr(BY_HAND_HINT) if self._store.draft is not None else hint_text(self._store.view)
+        store, pictures = self._store, self._store.pictures
+        view, sampled = store.view, pictures is not None and is_sampled(pictures, store.view)
+        hint = tr(BY_HAND_HINT) if store.draft is not None else hint_text(view)
         self.hint.setText(hint)
         self.hint.setVisible(bool(hint))
-        pictures = self._store.pictures
+        axes = "" if pictures is None else axes_text(pictures, view)
+        self.axes.setText(axes)
+        self.axes.setVisible(bool(axes))
         if pictures is None:
             self.values.setText(tr("No images open"))
             return
         pointed = self._hovered
-        if pointed is None or any(i >= n for i, n in zip(pointed, pictures.geometry.shape_zyx, strict=True)):
-            pointed = self._store.view.cursor_zyx
+        if pointed is None or any(round(i) >= n for i, n in zip(pointed, pictures.geometry.shape_zyx, strict=True)):
+            pointed = view.place_zyx if sampled else view.cursor_zyx
         self.values.setText(readout_text(pictures, pointed))
 
     def show_device(self) -> None:
@@ -72,25 +83,40 @@ def hint_text(view: ViewState) -> str:
     return tr("Point pair: now click the same place in Moving (Esc leaves)")
 
 
-def readout_text(pictures: Pictures, index_zyx: Index) -> str:
-    """Voxel, patient coordinates and HU of every image."""
+def is_sampled(pictures: Pictures, view: ViewState) -> bool:
+    """Whether slices are sampled along the patient's axes."""
+    return view.along_patient and is_oblique(pictures.geometry)
+
+
+def axes_text(pictures: Pictures, view: ViewState) -> str:
+    """How slices lie in the patient where the image's own are oblique, and which key changes that."""
+    if not is_oblique(pictures.geometry):
+        return ""
+    if view.along_patient:
+        return tr("Patient axes (Shift+A)")
+    return tr("Oblique grid, {angle}° (Shift+A)").format(angle=f"{tilt_deg(pictures.geometry):.0f}")
+
+
+def readout_text(pictures: Pictures, index_zyx: Continuous) -> str:
+    """Voxel, patient coordinates and HU of every image; between voxels, what is made of those around."""
     z, y, x = index_zyx
     point = pictures.geometry.points([[x, y, z]])[0]
     place = "  ".join(f"{letters(axis)} {value:.1f}" for axis, value in zip(_AXES, point, strict=True))
     hu = tr(_HU_TEXT).format(**{name: _number(value) for name, value in hu_at(pictures, index_zyx).items()})
-    voxel = tr("voxel {x}, {y}, {z}").format(x=x, y=y, z=z)
+    voxel = tr("voxel {x}, {y}, {z}").format(x=_index_text(x), y=_index_text(y), z=_index_text(z))
     moved = moved_text(pictures, index_zyx)
     return "   |   ".join(filter(None, (voxel, f"{place} mm", hu, moved)))
 
 
-def moved_text(pictures: Pictures, index_zyx: Index) -> str:
-    """The displacement in patient directions and the local change of volume."""
+def moved_text(pictures: Pictures, index_zyx: Continuous) -> str:
+    """The displacement in patient directions and the local change of volume; nothing outside the image."""
     displacement = pictures.displacement_vox
-    if displacement is None:
+    if displacement is None or not plane_of(pictures.geometry, "axial").shows(index_zyx):
         return ""
-    z, y, x = index_zyx
+    shape = pictures.geometry.shape_zyx
+    along_xyz = [value_at(displacement[axis], shape, index_zyx, "linear") for axis in (2, 1, 0)]
     spacing_xyz_mm = np.asarray(pictures.geometry.spacing_xyz_mm)
-    moved_mm = np.asarray(pictures.geometry.direction) @ (displacement[::-1, z, y, x] * spacing_xyz_mm)
+    moved_mm = np.asarray(pictures.geometry.direction) @ (along_xyz * spacing_xyz_mm)
     towards = (np.copysign(axis, value) * np.abs(axis) for axis, value in zip(_AXES, moved_mm, strict=True))
     parts = "  ".join(f"{letters(to)} {abs(value):.1f}" for to, value in zip(towards, moved_mm, strict=True))
     volume = determinant_at(displacement, index_zyx)
@@ -98,13 +124,17 @@ def moved_text(pictures: Pictures, index_zyx: Index) -> str:
     return f"{moved}   |   J {volume:.2f}"
 
 
-def determinant_at(displacement_vox: DisplacementArray, index_zyx: Index) -> float:
-    """Of the cell in front of a voxel; at the last faces of the grid of the cell before."""
+def determinant_at(displacement_vox: DisplacementArray, index_zyx: Continuous) -> float:
+    """Of the cell in front of a voxel, or that holds the place; at the last faces of the grid of the cell before."""
     from engine.spatial.jacobian import jacobian_determinant
 
-    starts = [min(i, n - 2) for i, n in zip(index_zyx, displacement_vox.shape[1:], strict=True)]
+    starts = [min(max(math.floor(i), 0), n - 2) for i, n in zip(index_zyx, displacement_vox.shape[1:], strict=True)]
     cell = tuple(slice(start, start + 2) for start in starts)
     return float(jacobian_determinant(displacement_vox[(slice(None), *cell)])[0, 0, 0])
+
+
+def _index_text(index: float) -> str:
+    return str(index) if isinstance(index, int) else f"{index:.1f}"
 
 
 def _number(value: float | None) -> str:

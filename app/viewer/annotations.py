@@ -152,7 +152,10 @@ def _paint_outline(painter: QPainter, shape: Outline, transform: QTransform) -> 
     rect = QRectF(transform.map(low), transform.map(high)).normalized()
     painter.setPen(pen)
     painter.setBrush(Qt.BrushStyle.NoBrush)
-    painter.drawRect(rect)
+    if shape.cut_mm:
+        painter.drawPolygon([transform.map(QPointF(*place)) for place in shape.cut_mm])
+    else:
+        painter.drawRect(rect)
     if not shape.on_slice:
         return
     name_height = painter.fontMetrics().height()
@@ -163,7 +166,7 @@ def _paint_outline(painter: QPainter, shape: Outline, transform: QTransform) -> 
         shape.name,
         color,
     )
-    if shape.selected and not shape.locked:
+    if shape.selected and not shape.locked and not shape.cut_mm:
         _paint_handles(painter, shape, transform)
 
 

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from app.texts import mark, tr
 from app.viewer.planes import Plane
-from app.viewer.view_state import Index
+from app.viewer.view_state import Continuous, Index
 from engine.regions import NamedBox, Use
 from engine.roi import Box
 
 _NUMBER_AT_END = re.compile(r"\s*\d+$")
 
 Place = tuple[float, float]
+Corner = tuple[float, float, float]
+"""How far off a slice, and the place (across, down) on it."""
+
+Ranges = Sequence[tuple[int, int]]
 Handle = tuple[int, int]
 """Which edge moves across (-1 low, 0 none, 1 high) and down; (0, 0) moves the whole box."""
 
@@ -32,7 +38,10 @@ _USES_IN_SHORT: MappingProxyType[Use, str] = MappingProxyType(
 
 @dataclass(frozen=True, slots=True)
 class Outline:
-    """A box on a plane: its edges in mm (low and high, across and down)."""
+    """A box on a plane: its edges in mm (low and high, across and down).
+
+    `cut_mm`: the corners of what the plane cuts out of it, or of its shadow, where that is not those edges.
+    """
 
     number: int
     name: str
@@ -42,17 +51,18 @@ class Outline:
     selected: bool
     use: Use = "optimise"
     locked: bool = False
+    cut_mm: tuple[Place, ...] = ()
 
     def handle_place(self, handle: Handle) -> Place:
         return _along(self.across, handle[0]), _along(self.down, handle[1])
 
 
-def outline(named: NamedBox, number: int, plane: Plane, cursor_zyx: Index, selected: bool) -> Outline:
+def outline(named: NamedBox, number: int, plane: Plane, cursor_zyx: Continuous, selected: bool) -> Outline:
     """A box as it looks on the cursor's slice of a plane."""
     ranges = named.box.ranges_zyx
     across_mm, down_mm = plane.spacing_mm
     low, high = ranges[plane.normal]
-    return Outline(
+    shape = Outline(
         number,
         " · ".join(filter(None, (named.name, use_in_short(named.use), tr("locked") if named.locked else ""))),
         _edges(ranges[plane.column], across_mm),
@@ -62,6 +72,62 @@ def outline(named: NamedBox, number: int, plane: Plane, cursor_zyx: Index, selec
         use=named.use,
         locked=named.locked,
     )
+    return _cut_through(shape, ranges, plane, cursor_zyx) if plane.is_sampled else shape
+
+
+def _cut_through(shape: Outline, ranges: Ranges, plane: Plane, cursor_zyx: Continuous) -> Outline:
+    """The polygon in which a sampled slice cuts a box, or the box's shadow where it does not."""
+    corners = [plane.to_grid(corner) for corner in _corners(ranges)]
+    depth = plane.to_grid(cursor_zyx)[plane.normal]
+    flat = [(corner[plane.normal] - depth, *_place_on(plane, corner)) for corner in corners]
+    found = [
+        (one[1] + share * (other[1] - one[1]), one[2] + share * (other[2] - one[2]))
+        for one, other in _box_edges(flat)
+        if one[0] * other[0] < 0
+        for share in (one[0] / (one[0] - other[0]),)
+    ]
+    places = _hull(found or [(across, down) for _, across, down in flat])
+    across, down = zip(*places, strict=True)
+    return replace(
+        shape,
+        across=(min(across), max(across)),
+        down=(min(down), max(down)),
+        on_slice=bool(found),
+        cut_mm=tuple(places),
+    )
+
+
+def _corners(ranges: Ranges) -> list[Continuous]:
+    """The outer corners of the voxels of some ranges (z, y, x)."""
+    (z0, z1), (y0, y1), (x0, x1) = ranges
+    return [(z - 0.5, y - 0.5, x - 0.5) for z in (z0, z1) for y in (y0, y1) for x in (x0, x1)]
+
+
+def _box_edges(corners: list[Corner]) -> list[tuple[Corner, Corner]]:
+    """The twelve edges between eight corners that are counted as `_corners` does."""
+    return [(corners[i], corners[i | bit]) for i in range(8) for bit in (1, 2, 4) if not i & bit]
+
+
+def _place_on(plane: Plane, index_zyx: Continuous) -> Place:
+    across, down = plane.spacing_mm
+    return index_zyx[plane.column] * across, index_zyx[plane.row] * down
+
+
+def _hull(places: list[Place]) -> list[Place]:
+    """The convex outline of some places, corner after corner."""
+    ordered, outline_mm = sorted(set(places)), []
+    for one_way in (ordered, ordered[::-1]):
+        side: list[Place] = []
+        for place in one_way:
+            while len(side) > 1 and _turn(side[-2], side[-1], place) <= 0:
+                side.pop()
+            side.append(place)
+        outline_mm += side[:-1]
+    return outline_mm
+
+
+def _turn(one: Place, other: Place, third: Place) -> float:
+    return (other[0] - one[0]) * (third[1] - one[1]) - (other[1] - one[1]) * (third[0] - one[0])
 
 
 def handle_at(shape: Outline, place_mm: Place, reach_mm: float) -> Handle | None:
@@ -76,22 +142,42 @@ def handle_at(shape: Outline, place_mm: Place, reach_mm: float) -> Handle | None
     return nearest if distance(nearest) <= reach_mm else None
 
 
-def dragged_box(start_zyx: Index, end_zyx: Index, plane: Plane) -> Box:
-    """The box from one voxel to another of a slice, both included, cut at the faces of the grid.
+def spanned(start_zyx: Continuous, end_zyx: Continuous, plane: Plane) -> bool:
+    """Whether the box from one pixel to another is more than one pixel wide and high."""
+    start, end = plane.to_grid(start_zyx), plane.to_grid(end_zyx)
+    ends = (sorted((start[axis], end[axis])) for axis in (plane.row, plane.column))
+    sizes = (plane.shape_zyx[axis] for axis in (plane.row, plane.column))
+    cut = (_cut(round(low), round(high) + 1, size) for (low, high), size in zip(ends, sizes, strict=True))
+    return all(high - low > 1 for low, high in cut)
 
-    Its depth is that of its shorter side in mm, round the slice that was drawn on.
+
+def dragged_box(start_zyx: Continuous, end_zyx: Continuous, plane: Plane) -> Box:
+    """The box from one pixel to another of a slice, both included, cut at the faces of the grid.
+
+    Its depth is that of its shorter side in mm, round the slice that was drawn on. Where slices are sampled: the
+    smallest box of voxels that holds all that.
     """
+    start, end = plane.to_grid(start_zyx), plane.to_grid(end_zyx)
     ranges = [(0, 1)] * 3
     for axis in (plane.row, plane.column):
-        low, high = sorted((start_zyx[axis], end_zyx[axis]))
+        low, high = sorted((round(start[axis]), round(end[axis])))
         ranges[axis] = _cut(low, high + 1, plane.shape_zyx[axis])
     side_mm = min(
         (ranges[axis][1] - ranges[axis][0]) * plane.spacing_zyx_mm[axis] for axis in (plane.row, plane.column)
     )
     depth = max(1, round(side_mm / plane.spacing_zyx_mm[plane.normal]))
-    first = start_zyx[plane.normal] - depth // 2
+    first = round(start[plane.normal]) - depth // 2
     ranges[plane.normal] = _cut(first, first + depth, plane.shape_zyx[plane.normal])
-    return _box(ranges)
+    return _box(_holding(ranges, plane) if plane.is_sampled else ranges)
+
+
+def _holding(ranges: list[tuple[int, int]], plane: Plane) -> list[tuple[int, int]]:
+    """The smallest ranges of voxels that hold some ranges of the plane's grid, cut at the faces of the image."""
+    corners = list(zip(*(plane.to_voxels(corner) for corner in _corners(ranges)), strict=True))
+    return [
+        _cut(math.floor(min(along) + 0.5), math.ceil(max(along) + 0.5), size)
+        for along, size in zip(corners, plane.voxels.shape_zyx, strict=True)
+    ]
 
 
 def reshaped_box(box: Box, handle: Handle, moved_mm: Place, plane: Plane) -> Box:

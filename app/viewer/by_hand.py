@@ -13,7 +13,6 @@ from app.texts import mark
 from app.viewer.pane import Gesture
 from app.viewer.planes import Plane, plane_of
 from app.viewer.slicing import PaneState, ring_radii
-from engine.geometry import Geometry
 from engine.rigid_motion import RigidMotion
 from engine.shapes import PointArray
 
@@ -81,15 +80,14 @@ class ShiftTool:
         self._is_drag = self._is_drag or _pixels_between(self._start, gesture) > _STILL_PIXELS
         if self._is_drag and _may_move(self._store):
             across, down = (now - then for now, then in zip(gesture.place_mm, self._start.place_mm, strict=True))
-            right, bottom = _along(self._plane, self._store.pictures.geometry)
+            right, bottom = _along(self._plane)
             self._store.set_draft(self._from.shifted(across * right + down * bottom))
 
     def release(self, gesture: Gesture) -> None:
         self.move(gesture)
         if not self._is_drag:
             view = self._store.view
-            voxel = self._plane.voxel(gesture.place_mm, view.cursor_zyx)
-            self._store.set_view(view.at(voxel, self._plane.shape_zyx))
+            self._store.set_view(self._plane.pointed(view, gesture.place_mm))
 
 
 class TurnTool:
@@ -122,9 +120,10 @@ def turns(state: PaneState, gesture: Gesture, with_control: bool) -> bool:
 
 def nudged(store: Store, nudge: Nudge) -> RigidMotion:
     """The draft a step further on the screen, in the plane that is looked at."""
-    geometry, step = store.pictures.geometry, store.settings.by_hand_step
-    plane = plane_of(geometry, store.view.plane if store.view.layout in ("compare", "single") else "axial")
-    right, bottom = _along(plane, geometry)
+    view, step = store.view, store.settings.by_hand_step
+    name = view.plane if view.layout in ("compare", "single") else "axial"
+    plane = plane_of(store.pictures.geometry, name, view.along_patient)
+    right, bottom = _along(plane)
     sense_across, sense_down = (-1 if flip else 1 for flip in (plane.flip_across, plane.flip_down))
     if nudge.clockwise:
         return _turned(store.draft, plane, store, nudge.clockwise * sense_across * sense_down * step)
@@ -133,15 +132,14 @@ def nudged(store: Store, nudge: Nudge) -> RigidMotion:
 
 def _turned(motion: RigidMotion, plane: Plane, store: Store, angle_deg: float) -> RigidMotion:
     """Turned about the cursor from the direction across toward the direction down."""
-    geometry = store.pictures.geometry
-    right, bottom = _along(plane, geometry)
-    pivot = geometry.points([store.view.cursor_zyx[::-1]])[0]
+    right, bottom = _along(plane)
+    pivot = plane.voxels.points([plane.cursor(store.view)[::-1]])[0]
     return motion.turned(np.cross(right, bottom), angle_deg, pivot)
 
 
-def _along(plane: Plane, geometry: Geometry) -> tuple[PointArray, PointArray]:
+def _along(plane: Plane) -> tuple[PointArray, PointArray]:
     """Patient directions (3,) in which columns and rows of a plane count up."""
-    direction = np.asarray(geometry.direction)
+    direction = np.asarray(plane.grid.direction)
     return direction[:, 2 - plane.column], direction[:, 2 - plane.row]
 
 

@@ -73,7 +73,7 @@ def glass(context: SliceContext) -> tuple[float, float, float] | None:
 def split_at_mm(context: SliceContext) -> float:
     """Where the two halves meet, mm across: at the hand, or at the cursor."""
     pointer = context.view.pointer_zyx
-    return context.plane.place(context.view.cursor_zyx if pointer is None else pointer)[0]
+    return context.plane.place(context.plane.cursor(context.view) if pointer is None else pointer)[0]
 
 
 def _blend(context: SliceContext, fixed: Gray, other: Gray) -> Gray:
@@ -84,12 +84,12 @@ def _blend(context: SliceContext, fixed: Gray, other: Gray) -> Gray:
 
 def _checkerboard(context: SliceContext, fixed: Gray, other: Gray) -> Gray:
     """Squares of the same size in mm, anchored to the cursor, smaller on the patient the nearer one looks."""
-    side_mm = max(context.plane.extent_mm) / (CELLS_ACROSS * max(context.view.zoom, 1.0))
+    plane = context.plane
+    side_mm = max(plane.extent_mm) / (CELLS_ACROSS * max(context.view.zoom, 1.0))
+    anchor = plane.place(plane.cursor(context.view))
     row, column = (
-        np.floor((np.arange(count) - context.view.cursor_zyx[axis]) * spacing / side_mm + 0.5).astype(int)
-        for count, axis, spacing in zip(
-            fixed.shape, (context.plane.row, context.plane.column), context.plane.spacing_mm[::-1], strict=True
-        )
+        np.floor((np.arange(count) * spacing - middle) / side_mm + 0.5).astype(int)
+        for count, spacing, middle in zip(fixed.shape, plane.spacing_mm[::-1], anchor[::-1], strict=True)
     )
     return np.where((row[:, None] + column) % 2 == 0, fixed, other)
 

@@ -60,16 +60,16 @@ class Labels:
     aligned: CarriedLabels | None = None
     warped: CarriedLabels | None = None
     numbers: tuple[int, ...] = ()
-    _known: dict[tuple[Side, str], tuple[int, tuple[Contour, ...]]] = field(
+    _known: dict[tuple[Side, str], tuple[tuple[Plane, float], tuple[Contour, ...]]] = field(
         default_factory=dict, init=False, repr=False
     )
 
-    def on(self, image: ImageName, plane: Plane, index: int, hidden: frozenset[int]) -> tuple[Contour, ...]:
+    def on(self, image: ImageName, plane: Plane, index: float, hidden: frozenset[int]) -> tuple[Contour, ...]:
         """What is drawn over a slice of an image."""
         found = [contour for side in _SIDES[image] for contour in self._of(side, plane, index)]
         return tuple(contour for contour in found if contour.number not in hidden)
 
-    def _of(self, side: Side, plane: Plane, index: int) -> tuple[Contour, ...]:
+    def _of(self, side: Side, plane: Plane, index: float) -> tuple[Contour, ...]:
         """The last slice of each plane is remembered."""
         if side == "warped" and self.warped is self.aligned:
             side = "aligned"
@@ -77,10 +77,10 @@ class Labels:
         if labels is None:
             return ()
         known = self._known.get((side, plane.name))
-        if known is None or known[0] != index:
+        if known is None or known[0] != (plane, index):
             contours = outlined(plane.slice_of(labels, index), plane.spacing_mm)
             known = (
-                index,
+                (plane, index),
                 tuple(
                     replace(contour, rgb=color_of(contour.number, self.numbers), carried=side != "fixed")
                     for contour in contours

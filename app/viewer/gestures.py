@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Protocol
 
 from PySide6.QtCore import Qt
 
 from app.store import Store
-from app.viewer.boxes import Handle, Outline, Place, dragged_box, handle_at, reshaped_box
+from app.viewer.boxes import Handle, Outline, Place, dragged_box, handle_at, reshaped_box, spanned
 from app.viewer.by_hand import ShiftTool, TurnTool, turns
 from app.viewer.pane import Gesture
+from app.viewer.planes import stepped
 from app.viewer.slicing import PaneState
-from app.viewer.view_state import ImageName, Index, ViewState, dragged_window
+from app.viewer.view_state import Continuous, ImageName, ViewState, dragged_window
 from engine.regions import NamedBox
 from engine.roi import Box
 
@@ -50,9 +52,7 @@ class PointTool:
         self.move(gesture)
 
     def move(self, gesture: Gesture) -> None:
-        view = self._store.view
-        voxel = self._plane.voxel(gesture.place_mm, view.cursor_zyx)
-        self._store.set_view(view.at(voxel, self._plane.shape_zyx))
+        self._store.set_view(self._plane.pointed(self._store.view, gesture.place_mm))
 
     def release(self, gesture: Gesture) -> None:
         self.move(gesture)
@@ -97,7 +97,7 @@ class DrawTool:
 
     def __init__(self, store: Store, state: PaneState, gesture: Gesture) -> None:
         self._store, self._plane = store, state.plane
-        self._from = self._voxel(gesture)
+        self._from = self._pixel(gesture)
         self._number = len(store.boxes)
         store.add_box(self._box(gesture))
         self._held = store.boxes[self._number]
@@ -111,17 +111,17 @@ class DrawTool:
         if not _holds(self._store, self._number, self._held):
             return
         box = self._box(gesture)
-        if min(box.ranges_zyx[axis][1] - box.ranges_zyx[axis][0] for axis in (self._plane.row, self._plane.column)) < 2:
+        if not spanned(self._from, self._pixel(gesture), self._plane):
             self._store.remove_box(self._number)
         else:
             self._store.reshape_box(self._number, box)
             self._store.change_view(drawing_box=False)
 
-    def _voxel(self, gesture: Gesture) -> Index:
-        return self._plane.voxel(gesture.place_mm, self._store.view.cursor_zyx)
+    def _pixel(self, gesture: Gesture) -> Continuous:
+        return self._plane.pixel(gesture.place_mm, self._plane.cursor(self._store.view))
 
     def _box(self, gesture: Gesture) -> Box:
-        return dragged_box(self._from, self._voxel(gesture), self._plane)
+        return dragged_box(self._from, self._pixel(gesture), self._plane)
 
 
 class ReshapeTool:
@@ -155,7 +155,7 @@ class MarkTool:
 
     def __init__(self, store: Store, state: PaneState, gesture: Gesture) -> None:
         view, plane = store.view, state.plane
-        index = plane.index_at(gesture.place_mm, view.cursor_zyx)
+        index = plane.index_at(gesture.place_mm, plane.cursor(view))
         if not plane.shows(index):
             return
         x, y, z = store.pictures.geometry.points([index[::-1]])[0]
@@ -163,7 +163,7 @@ class MarkTool:
             store.add_pair(view.started_mm, (x, y, z))
             store.change_view(started_mm=None, **_shown(view, "fixed"))
         else:
-            store.set_view(view.at((round(i) for i in index), plane.shape_zyx))
+            store.set_view(view.at(index, plane.voxels.shape_zyx))
             store.change_view(started_mm=(x, y, z), **_shown(view, "moving"))
 
     @staticmethod
@@ -212,11 +212,22 @@ def _turns(state: PaneState, gesture: Gesture) -> bool:
 def grasped(state: PaneState, gesture: Gesture) -> tuple[Outline, Handle] | None:
     """The handle of the selected box under the hand."""
     for shape in state.outlines:
-        if shape.selected and shape.on_slice and not shape.locked:
+        if shape.selected and shape.on_slice and not shape.locked and not shape.cut_mm:
             handle = handle_at(shape, gesture.place_mm, HANDLE_REACH_PIXELS * gesture.mm_per_pixel)
             if handle is not None:
                 return shape, handle
     return None
+
+
+def is_at_cut_corner(state: PaneState, gesture: Gesture) -> bool:
+    """Whether a corner of what a sampled slice cuts out of the selected box is under the hand."""
+    reach_mm = HANDLE_REACH_PIXELS * gesture.mm_per_pixel
+    return any(
+        math.dist(corner, gesture.place_mm) <= reach_mm
+        for shape in state.outlines
+        if shape.selected and shape.on_slice and not shape.locked
+        for corner in shape.cut_mm
+    )
 
 
 def hand_shape(state: PaneState, gesture: Gesture) -> Qt.CursorShape:
@@ -246,4 +257,4 @@ def wheel(store: Viewed, state: PaneState, gesture: Gesture) -> None:
         store.set_view(replace(zoomed, pan_zyx_mm=(pan[0], pan[1], pan[2])))
         return
     steps = -round(gesture.notches) if abs(gesture.notches) >= 1 else (-1 if gesture.notches > 0 else 1)
-    store.set_view(view.stepped(plane.normal, steps, plane.shape_zyx))
+    store.set_view(stepped(view, plane, steps))

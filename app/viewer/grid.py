@@ -9,8 +9,9 @@ from PySide6.QtCore import QTimer, Signal
 from PySide6.QtWidgets import QGridLayout, QWidget
 
 from app.store import Store
+from app.texts import tr
 from app.viewer.comparisons import COMPARISONS
-from app.viewer.gestures import Tool, hand_shape, tool_for, wheel
+from app.viewer.gestures import PointTool, Tool, hand_shape, is_at_cut_corner, tool_for, wheel
 from app.viewer.pane import Gesture, Pane
 from app.viewer.planes import Plane
 from app.viewer.slicing import resolve
@@ -37,12 +38,14 @@ _STRETCHED: dict[LayoutName, tuple[tuple[int, ...], tuple[int, ...]]] = {
 
 
 class Grid(QWidget):
-    """Redraws at most once per turn of the event loop. `hovered` carries a voxel (z, y, x), or `None`.
+    """Redraws at most once per turn of the event loop. `hovered` carries the index (z, y, x) of a pixel, or `None`.
 
+    `told` carries a sentence on what cannot be done where the hand tried it.
     `view`: how the panes are arranged, the store's unless `own_layout` is given.
     """
 
     hovered = Signal(object)
+    told = Signal(str)
     rearranged = Signal()
 
     def __init__(self, store: Store, parent: QWidget | None = None, own_layout: LayoutName | None = None) -> None:
@@ -134,6 +137,8 @@ class Grid(QWidget):
             wheel(store, state, gesture)
         elif gesture.phase == "press":
             self._tool, self._held_on = tool_for(store, state, gesture), state.plane
+            if isinstance(self._tool, PointTool) and is_at_cut_corner(state, gesture):
+                self.told.emit(tr("Corners of a region are dragged along the grid of the image: press Shift+A."))
         elif gesture.phase == "move" and self._tool is not None:
             self._tool.move(gesture)
         elif gesture.phase == "release" and self._tool is not None:
@@ -145,9 +150,8 @@ class Grid(QWidget):
 
     def _hover(self, pane: Pane, gesture: Gesture) -> None:
         plane = pane.state.plane
-        voxel = plane.voxel(gesture.place_mm, self._store.view.cursor_zyx)
-        inside = all(0 <= i < n for i, n in zip(voxel, plane.shape_zyx, strict=True))
-        self.hovered.emit(voxel if inside else None)
         view = self._store.view
+        index = plane.pixel(gesture.place_mm, plane.cursor(view))
+        self.hovered.emit(index if plane.shows(index) else None)
         if view.comparison is not None and COMPARISONS[view.comparison].follows_pointer:
-            self._store.change_view(pointer_zyx=plane.index_at(gesture.place_mm, view.cursor_zyx))
+            self._store.change_view(pointer_zyx=plane.index_at(gesture.place_mm, plane.cursor(view)))

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from app.viewer.planes import Plane
-from app.viewer.view_state import ImageName, Index
+from app.viewer.view_state import Continuous, ImageName
 from engine.case import Case
-from engine.geometry import Geometry, Triple, transform_points
+from engine.geometry import Triple, transform_points
 from engine.shapes import Matrix, PointArray
 
 _SEEN_WITHIN = 1.0
@@ -47,7 +47,7 @@ class Pairs:
             guidance.fixed_points_mm, transform_points(to_fixed, guidance.moving_points_mm), selected, started_mm
         )
 
-    def marks(self, image: ImageName, plane: Plane, geometry: Geometry, cursor_zyx: Index) -> tuple[Mark, ...]:
+    def marks(self, image: ImageName, plane: Plane, cursor_zyx: Continuous) -> tuple[Mark, ...]:
         """Those within one slice of the cursor's."""
         points = list(self.aligned_mm if image == "moving" else self.fixed_mm)
         if self.started_mm is not None and image != "moving":
@@ -55,9 +55,10 @@ class Pairs:
         if not points:
             return ()
         marks = []
-        for number, (x, y, z) in enumerate(geometry.indices(points)):
+        on_slice = plane.to_grid(cursor_zyx)[plane.normal]
+        for number, (x, y, z) in enumerate(plane.grid.indices(points)):
             index = z, y, x
-            away = abs(index[plane.normal] - cursor_zyx[plane.normal])
+            away = abs(index[plane.normal] - on_slice)
             if away <= _SEEN_WITHIN:
                 across, down = plane.spacing_mm
                 place = index[plane.column] * across, index[plane.row] * down

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from engine.roi import Box
 from engine.shapes import HuArray
+
+if TYPE_CHECKING:
+    from engine.spatial.oblique import Section
 
 Part = tuple[Any, Any, Any]
 """Of each axis z, y, x a number, or a slice that counts up."""
@@ -39,3 +42,10 @@ class Patched:
         laid = np.array(self.base[part])
         laid[tuple(within)] = self.patch[tuple(of_patch)]
         return laid
+
+    def on(self, section: Section) -> HuArray:
+        """(rows, columns) of HU at the pixels of a section of the image's grid; no voxel counts across the border."""
+        first = [start for start, _ in self.region.ranges_zyx]
+        there = section.mapped(np.eye(3), np.negative(first), self.region.shape_zyx)
+        pixels: HuArray = np.where(there.seen, there.hu(self.patch), section.hu(self.base))
+        return pixels

@@ -18,8 +18,18 @@ from app.viewer.comparisons import COMPARED, COMPARISONS, compared, glass, split
 from app.viewer.contours import Labels
 from app.viewer.marks import Mark, Pairs
 from app.viewer.patched import Patched
-from app.viewer.planes import Plane, letters, plane_of
-from app.viewer.view_state import IMAGES, PLANE_TEXTS, ComparisonName, ImageName, Index, Slot, ViewState, WindowHu
+from app.viewer.planes import How, Plane, letters, plane_of, section_of, value_at
+from app.viewer.view_state import (
+    IMAGES,
+    PLANE_TEXTS,
+    ComparisonName,
+    Continuous,
+    ImageName,
+    Index,
+    Slot,
+    ViewState,
+    WindowHu,
+)
 from engine.geometry import Geometry
 from engine.regions import NamedBox
 from engine.roi import Box
@@ -28,6 +38,7 @@ from engine.volume import PADDING_HU
 
 if TYPE_CHECKING:
     from app.viewer.overlays import Overlay
+    from engine.spatial.live_field import LiveField
     from engine.spatial.section import MovedImage
 
 _LAST_AXIS = 2
@@ -64,7 +75,7 @@ class _Cut:
     """Some of a volume, and where it is from."""
 
     source: object
-    at: int
+    at: object
     values: Any
 
 
@@ -75,7 +86,8 @@ class Pictures:
     `other_warped_hu`, `other_displacement_vox`, `other_name`: of the state that `ViewState.other_state` names.
     `unrefined_warped_hu`: the warped image before the first refinement. `body`: the patient in the fixed image.
     `version` grows whenever a value changes, also in place during a live preview. `stale`: the warped image is still
-    that of the state before. `is_draft`: the moving image is being aligned by hand.
+    that of the state before. `is_draft`: the moving image is being aligned by hand. `live_iteration`: the iteration of
+    a running step whose warped image and displacement these are.
     """
 
     geometry: Geometry
@@ -83,7 +95,7 @@ class Pictures:
     fixed_valid: MaskArray
     moving_hu: HuArray | MovedImage | None = None
     warped_hu: HuArray | MovedImage | Patched | None = None
-    displacement_vox: DisplacementArray | None = field(default=None, repr=False)
+    displacement_vox: DisplacementArray | LiveField | None = field(default=None, repr=False)
     rigid: MaskArray | None = field(default=None, repr=False)
     excluded: MaskArray | None = field(default=None, repr=False)
     body: MaskArray | None = field(default=None, repr=False)
@@ -95,6 +107,7 @@ class Pictures:
     version: int = 0
     stale: bool = False
     is_draft: bool = False
+    live_iteration: int | None = None
     _slices: dict[tuple[str, str], _Cut] = field(default_factory=dict, init=False, repr=False)
     _versions: dict[ImageName, int] = field(default_factory=dict, init=False, repr=False)
     _before: list[Pictures] = field(default_factory=list, init=False, repr=False)
@@ -115,40 +128,38 @@ class Pictures:
         """The voxels behind an image; the difference has none of its own."""
         return {"fixed": self.fixed_hu, "moving": self.moving_hu, "warped": self.warped_hu}.get(image)
 
-    def slice_of(self, image: ImageName, plane: Plane, index: int) -> HuArray | None:
+    def slice_of(self, image: ImageName, plane: Plane, index: float) -> HuArray | None:
         """(rows, columns) of an image; the last one of each plane is remembered, since several layers need it."""
         volume = self.volume(image)
         name = "moving" if volume is self.moving_hu else image
-        return None if volume is None else self._remembered(name, volume, plane, index)
+        return None if volume is None else self._remembered(name, volume, plane, index, "hu")
 
-    def displacement_slice_of(self, axis: int, plane: Plane, index: int) -> HuArray:
+    def displacement_slice_of(self, axis: int, plane: Plane, index: float) -> HuArray:
         """(rows, columns) of one component of u, in voxels."""
         assert self.displacement_vox is not None
         u = self.displacement_vox
-        component: HuArray = self._remembered(f"u{axis}", u, plane, index, lambda: u[axis])
+        component: HuArray = self._remembered(f"u{axis}", u, plane, index, "linear", lambda: u[axis])
         return component
 
-    def body_slice_of(self, plane: Plane, index: int) -> MaskArray | None:
+    def body_slice_of(self, plane: Plane, index: float) -> MaskArray | None:
         """(rows, columns): the patient, if it is known where that is."""
-        return None if self.body is None else self._remembered("body", self.body, plane, index)
+        return None if self.body is None else self._remembered("body", self.body, plane, index, "nearest")
 
-    def valid_slice_of(self, plane: Plane, index: int) -> MaskArray:
+    def valid_slice_of(self, plane: Plane, index: float) -> MaskArray:
         """(rows, columns): where the fixed image says something."""
-        return self._remembered("valid", self.fixed_valid, plane, index)
+        return self._remembered("valid", self.fixed_valid, plane, index, "wholly")
 
     def _remembered(
-        self, name: str, source: Any, plane: Plane, index: int, part: Callable[[], Any] | None = None
+        self, name: str, source: Any, plane: Plane, index: float, how: How, part: Callable[[], Any] | None = None
     ) -> Any:
         key = name, plane.name
         known = self._slices.get(key)
-        if known is None or known.source is not source or known.at != index:
-            volume = source if part is None else part()
-            if plane.normal == _LAST_AXIS and isinstance(volume, (np.ndarray, Patched)):
-                volume, at = self._slab(name, source, volume, index)
-            else:
-                at = index
-            values = np.ascontiguousarray(plane.slice_of(volume, at))
-            known = self._slices[key] = _Cut(source, index, values)
+        if known is None or known.source is not source or known.at != (plane, index):
+            volume, at = source if part is None else part(), index
+            if plane.normal == _LAST_AXIS and isinstance(volume, (np.ndarray, Patched)) and not plane.is_sampled:
+                volume, at = self._slab(name, source, volume, int(index))
+            values = np.ascontiguousarray(plane.slice_of(volume, at, how))
+            known = self._slices[key] = _Cut(source, (plane, index), values)
         return known.values
 
     def _slab(self, name: str, source: Any, volume: Any, index: int) -> tuple[Any, int]:
@@ -176,6 +187,7 @@ class Pictures:
                     displacement_vox=self.other_displacement_vox if other else None,
                     labels=replace(self.labels, warped=None if other else self.labels.aligned),
                     version=-self.version - 1,
+                    live_iteration=None,
                 )
             )
         return self._before[0]
@@ -240,8 +252,8 @@ class SliceContext:
     image: ImageName
 
     @property
-    def index(self) -> int:
-        return self.view.cursor_zyx[self.plane.normal]
+    def index(self) -> float:
+        return self.plane.index(self.view)
 
     @property
     def comparison(self) -> ComparisonName | None:
@@ -258,16 +270,21 @@ class SliceContext:
         return self.pictures.body_slice_of(self.plane, self.index)
 
     def moved_mm(self, axis: int) -> HuArray:
-        """(rows, columns) displacement along an axis of the grid (0 z, 1 y, 2 x) in mm."""
-        component = self.pictures.displacement_slice_of(axis, self.plane, self.index)
-        return component * np.float32(self.plane.spacing_zyx_mm[axis])
+        """(rows, columns) displacement along an axis of the plane's grid (0 z, 1 y, 2 x) in mm."""
+        weights = self.plane.mm_a_voxel[axis]
+        first, *rest = (
+            self.pictures.displacement_slice_of(own, self.plane, self.index) * weights[own]
+            for own in np.flatnonzero(weights)
+        )
+        total: HuArray = sum(rest, first)
+        return total
 
     def in_plane_mm(self) -> tuple[HuArray, HuArray]:
         """(rows, columns) displacement across and down this slice in mm."""
         return self.moved_mm(self.plane.column), self.moved_mm(self.plane.row)
 
     def key(self, *parts: object) -> tuple[object, ...]:
-        return (*parts, self.pictures.version_of(self.image), self.plane.name, self.index)
+        return (*parts, self.pictures.version_of(self.image), self.plane, self.index)
 
     def slice_of(self, image: ImageName) -> HuArray | None:
         return self.pictures.slice_of(image, self.plane, self.index)
@@ -319,12 +336,15 @@ def resolve(
         return PaneState(title, slot, hint=tr(_EMPTY[slot.image]))
     if view.flickering and slot.image in ("warped", "difference"):
         pictures, title = pictures.before(), _before_text(pictures.other_name)
-    plane = plane_of(pictures.geometry, slot.plane)
+    plane = plane_of(pictures.geometry, slot.plane, view.along_patient)
+    cursor = plane.cursor(view)
     context = SliceContext(pictures, view, plane, slot.image)
     layers = _layers(context)
     low, high = view.window_of(slot.image)
     if pictures.is_draft and slot.image != "fixed":
         title = tr("{image} (by hand)").format(image=title)
+    elif pictures.live_iteration is not None and slot.image in ("warped", "difference"):
+        title = tr("{image}, live: iteration {number}").format(image=title, number=pictures.live_iteration)
     elif pictures.stale and slot.image in ("warped", "difference"):
         title = tr("{image} (updating …)").format(image=title)
     comparison = context.comparison if layers else None
@@ -337,13 +357,13 @@ def resolve(
         hint="" if layers else _missing(pictures, slot.image),
         plane=plane,
         layers=layers,
-        outlines=tuple(outline(box, i, plane, view.cursor_zyx, i == selected) for i, box in enumerate(boxes)),
-        cursor_mm=plane.place(view.cursor_zyx),
+        outlines=tuple(outline(box, i, plane, cursor, i == selected) for i, box in enumerate(boxes)),
+        cursor_mm=plane.place(cursor),
         middle_mm=_middle(plane, view),
         zoom=view.zoom,
-        place_text=_place_text(pictures.geometry, plane, view.cursor_zyx),
+        place_text=_place_text(plane, cursor),
         window_text=f"{low:.0f} … {high:.0f} HU",
-        marks=() if pairs is None else pairs.marks(slot.image, plane, pictures.geometry, view.cursor_zyx),
+        marks=() if pairs is None else pairs.marks(slot.image, plane, cursor),
         prompt=_prompt(view, slot.image),
         strokes=tuple(row.strokes(context) for row in overlays if row.strokes is not None),
         bars=_bars(context, overlays) if layers else (),
@@ -380,13 +400,24 @@ def difference(context: SliceContext) -> HuArray:
     return result
 
 
-def hu_at(pictures: Pictures, index_zyx: Index) -> dict[ImageName, float | None]:
-    """HU of every image at a voxel; `None` where it is absent or says nothing."""
+def _gray_difference(context: SliceContext) -> HuArray:
+    """The difference, black beyond the voxels of the image."""
+    result = difference(context)
+    if context.plane.is_sampled:
+        np.copyto(result, np.float32(PADDING_HU), where=~section_of(context.plane, context.index).seen)
+    return result
+
+
+def hu_at(pictures: Pictures, index_zyx: Continuous) -> dict[ImageName, float | None]:
+    """HU of every image at a voxel or between some; `None` where it is absent or says nothing."""
     values: dict[ImageName, float | None] = {}
+    shape = pictures.geometry.shape_zyx
     for image in ("fixed", "moving", "warped"):
         volume = pictures.volume(image)
-        value = None if volume is None else float(volume[index_zyx])
-        seen = value is not None and value > PADDING_HU and (image != "fixed" or pictures.fixed_valid[index_zyx])
+        value = None if volume is None else float(value_at(volume, shape, index_zyx, "hu"))
+        seen = value is not None and value > PADDING_HU
+        if image == "fixed":
+            seen = seen and bool(value_at(pictures.fixed_valid, shape, index_zyx, "wholly"))
         values[image] = value if seen else None
     warped, fixed = values["warped"], values["fixed"]
     values["difference"] = None if warped is None or fixed is None else fixed - warped
@@ -441,14 +472,14 @@ def _base(context: SliceContext) -> Layer | None:
         return Layer(context.key(image), partial(_shown_slice, context), levels)
     if context.view.signed_colors:
         return Layer(context.key(image, levels), lambda: signed_colors(difference(context), levels))
-    return Layer(context.key(image), partial(difference, context), levels)
+    return Layer(context.key(image), partial(_gray_difference, context), levels)
 
 
 def _comparison_key(context: SliceContext, levels: WindowHu) -> tuple[object, ...]:
     view = context.view
     parts: dict[ComparisonName, tuple[object, ...]] = {
         "blend": (view.blend,),
-        "checkerboard": (view.cursor_zyx, max(view.zoom, 1.0)),
+        "checkerboard": (context.plane.cursor(view), max(view.zoom, 1.0)),
         "split": (split_at_mm(context),),
         "spyglass": (glass(context),),
     }
@@ -490,10 +521,10 @@ def _middle(plane: Plane, view: ViewState) -> tuple[float, float]:
 
 
 @lru_cache(maxsize=64)
-def _place_text(geometry: Geometry, plane: Plane, cursor_zyx: Index) -> str:
-    index = cursor_zyx[plane.normal]
-    point = geometry.points([cursor_zyx[::-1]])[0]
-    toward = np.asarray(geometry.direction)[:, 2 - plane.normal]
+def _place_text(plane: Plane, cursor_zyx: Continuous) -> str:
+    index = round(plane.to_grid(cursor_zyx)[plane.normal])
+    point = plane.voxels.points([cursor_zyx[::-1]])[0]
+    toward = np.asarray(plane.grid.direction)[:, 2 - plane.normal]
     toward = toward if toward[np.argmax(np.abs(toward))] > 0 else -toward
     count = plane.shape_zyx[plane.normal]
     return f"{tr(PLANE_TEXTS[plane.name])} {index + 1} / {count}   {letters(toward)} {float(point @ toward):.1f} mm"

@@ -19,6 +19,7 @@ QuantityName = Literal["length", "left", "back", "head", "change"]
 ComparisonName = Literal["blend", "checkerboard", "split", "spyglass", "complementary", "edges"]
 WindowHu = tuple[float, float]
 Index = tuple[int, int, int]
+Continuous = tuple[float, float, float]
 
 PLANES: tuple[PlaneName, ...] = ("axial", "coronal", "sagittal")
 PLANE_TEXTS: MappingProxyType[PlaneName, str] = MappingProxyType(
@@ -76,6 +77,8 @@ class ViewState:
     longer than the displacement its arrows are.
     `pan_zyx_mm`: the place in the middle of the panes, measured from the middle of the image along the grid axes.
     `other_state`: the number of the state of the case that the current one is held against.
+    `along_patient`: slices at right angles to the patient's axes where the image's own are oblique; `exact_zyx`: a
+    voxel, and the place near it (voxels, continuous) where the cursor is in such slices while it is at that voxel.
     `marking`: clicks set pairs of points; `started_mm`: the fixed point (x, y, z) that waits for its partner.
     """
 
@@ -90,7 +93,7 @@ class ViewState:
     enlarged_from: LayoutName = "compare"
     comparison: ComparisonName | None = None
     blend: float = 0.5
-    pointer_zyx: tuple[float, float, float] | None = None
+    pointer_zyx: Continuous | None = None
     flickering: bool = False
     signed_colors: bool = False
     quantity: QuantityName = "length"
@@ -99,6 +102,8 @@ class ViewState:
     hidden_structures: frozenset[int] = frozenset()
     drawing_box: bool = False
     other_state: int | None = None
+    along_patient: bool = False
+    exact_zyx: tuple[Index, Continuous] | None = None
     marking: bool = False
     started_mm: tuple[float, float, float] | None = None
 
@@ -121,16 +126,19 @@ class ViewState:
         """With a comparison on, or off where it is on already."""
         return replace(self, comparison=None if self.comparison == comparison else comparison, pointer_zyx=None)
 
-    def at(self, cursor_zyx: Iterable[int], shape_zyx: Index) -> ViewState:
+    def at(self, cursor_zyx: Iterable[float], shape_zyx: Index) -> ViewState:
         """With the cursor on a voxel, or on the nearest one of the image."""
-        z, y, x = (min(max(int(i), 0), n - 1) for i, n in zip(cursor_zyx, shape_zyx, strict=True))
-        return replace(self, cursor_zyx=(z, y, x))
+        z, y, x = cursor_zyx
+        at_z, at_y, at_x = (min(max(round(i), 0), n - 1) for i, n in zip((z, y, x), shape_zyx, strict=True))
+        voxel = at_z, at_y, at_x
+        exact = (voxel, (float(z), float(y), float(x))) if self.along_patient else None
+        return replace(self, cursor_zyx=voxel, exact_zyx=exact)
 
-    def stepped(self, axis: int, steps: int, shape_zyx: Index) -> ViewState:
-        """`steps` slices further along an array axis."""
-        cursor = list(self.cursor_zyx)
-        cursor[axis] += steps
-        return self.at(cursor, shape_zyx)
+    @property
+    def place_zyx(self) -> Continuous:
+        """The cursor as panes show it: a voxel, or in slices along the patient's axes a place near it."""
+        known = self.exact_zyx
+        return known[1] if self.along_patient and known is not None and known[0] == self.cursor_zyx else self.cursor_zyx
 
     def zoomed(self, factor: float) -> ViewState:
         low, high = ZOOM_LIMITS

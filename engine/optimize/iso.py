@@ -22,7 +22,7 @@ from engine.progress import Job, Preview
 from engine.registration import Registration
 from engine.roi import Box
 from engine.shapes import DisplacementArray
-from engine.spatial.resample import as_tensor, gaussian, resampled, resized_displacement
+from engine.spatial.resample import as_array, as_tensor, gaussian, resampled, resized_displacement
 from engine.volume import Volume, hu_from_normalized_rmse
 
 _FIELD_SMOOTHNESS = 2.0
@@ -265,7 +265,8 @@ def whole_preview(grid: PairGrid, fixed: Volume, total: Callable[[Tensor], Tenso
 
     @torch.no_grad()
     def preview(residual: Tensor) -> Preview:
-        image = resampled(grid.warped(total(residual)).cpu(), grid.geometry, target)[0, 0]
-        return Preview(region, (image * 2000.0 - 1000.0).numpy())
+        whole = total(residual)
+        image = resampled(grid.warped(whole).cpu(), grid.geometry, target)[0, 0]
+        return Preview(region, (image * 2000.0 - 1000.0).numpy(), as_array(whole).copy(), grid.geometry)
 
     return preview

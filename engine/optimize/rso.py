@@ -151,8 +151,9 @@ class Region:
 
     @torch.no_grad()
     def preview(self, residual: Tensor) -> Preview:
-        warped = self.voxels.grid.warped(self.voxels.total(residual))
-        return Preview(self.crop, (warped[0, 0].cpu() * 2000.0 - 1000.0).numpy())
+        whole = self.voxels.total(residual)
+        hu = (self.voxels.grid.warped(whole)[0, 0].cpu() * 2000.0 - 1000.0).numpy()
+        return Preview(self.crop, hu, as_array(whole).copy(), self.voxels.grid.geometry)
 
 
 class _Working:

@@ -13,6 +13,8 @@ from scipy import ndimage
 from engine.geometry import Geometry
 from engine.registration import Registration
 from engine.shapes import DisplacementArray, HuArray, LabelArray, MaskArray, Matrix
+from engine.spatial.live_field import LiveField
+from engine.spatial.oblique import Section
 from engine.volume import PADDING_HU, Volume
 
 Part = tuple[Any, Any, Any]
@@ -63,6 +65,15 @@ class MovedImage:
                 hu = hu.repeat(step, axis)[tuple(slice(size) if k == axis else slice(None) for k in range(3))]
         return hu.reshape(whole.asked)
 
+    def on(self, section: Section) -> HuArray:
+        """(rows, columns) of HU at the pixels of a section of the fixed grid."""
+        moving = self.moving
+        there = section.mapped(*_index_map_zyx(self.fixed, moving.geometry, self.rigid), _shape(moving.hu))
+        hu = there.hu(moving.hu)
+        if not self.all_valid:
+            np.copyto(hu, np.float32(PADDING_HU), where=~there.wholly(moving.valid))
+        return hu
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CarriedLabels:
@@ -75,7 +86,7 @@ class CarriedLabels:
     geometry: Geometry
     fixed: Geometry
     rigid: Matrix
-    displacement_vox: DisplacementArray | None = None
+    displacement_vox: DisplacementArray | LiveField | None = None
 
     @classmethod
     def of(cls, labels: LabelArray, geometry: Geometry, registration: Registration) -> CarriedLabels:
@@ -99,6 +110,11 @@ class CarriedLabels:
         carried = self.labels.ravel().take(nearest)
         carried[~seen] = 0
         return carried.reshape(block.asked)
+
+    def on(self, section: Section) -> LabelArray:
+        """(rows, columns) of labels at the pixels of a section of the fixed grid."""
+        to_labels = _index_map_zyx(self.fixed, self.geometry, self.rigid)
+        return section.mapped(*to_labels, _shape(self.labels), self.displacement_vox).nearest(self.labels)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +162,11 @@ def _index_map_zyx(fixed: Geometry, moving: Geometry, rigid: Matrix) -> tuple[Ma
     """3 × 3 matrix and offset from voxel indices (z, y, x) of the fixed image to those of the moving one."""
     matrix = moving.index_from_point() @ rigid @ fixed.point_from_index()
     return matrix[:3, :3][::-1, ::-1], matrix[:3, 3][::-1]
+
+
+def _shape(volume: NDArray[Any]) -> tuple[int, int, int]:
+    depth, rows, columns = volume.shape
+    return depth, rows, columns
 
 
 def _inside(positions: list[NDArray[np.float32]], shape: tuple[int, ...]) -> MaskArray:

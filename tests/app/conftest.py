@@ -97,7 +97,7 @@ class FakeEngine:
             raise self.error
         name = _name(settings, case)
         total = _ENDLESS if self.endless else 3
-        shown = Preview(Box.whole(case.fixed.geometry.shape_zyx), case.fixed.hu.copy())
+        shown = previewed(case)
         done = 0
         try:
             while done < total:
@@ -112,6 +112,14 @@ class FakeEngine:
         displacement = case.current.displacement_vox.copy()
         displacement[0] += _STRENGTH.get(getattr(settings, "fit", None), 1)
         return case.current.after(step(name, done, getattr(settings, "box", None)), displacement_vox=displacement)
+
+
+def previewed(case: Case, box: Box | None = None, hu: float = 0.0) -> Preview:
+    """Of the whole image or a box: one value, and tissue that comes from one voxel on along every axis."""
+    geometry = case.fixed.geometry
+    region = box or Box.whole(geometry.shape_zyx)
+    displacement = np.ones((3, *region.shape_zyx), np.float32)
+    return Preview(region, np.full(region.shape_zyx, hu, np.float32), displacement, geometry.cropped(region))
 
 
 def _name(settings: Any, case: Case) -> str:

@@ -203,3 +203,33 @@ def test_swapping_the_roles_waits_for_the_hand(by_hand, qtbot):
     plain = by_hand.store.case.current.displacement_vox
     expected = warped_volume(fixed, replace(by_hand.store.case.current, displacement_vox=plain))
     np.testing.assert_allclose(by_hand.store.pictures.moving_hu[6, :, :], expected[6], atol=0.5)
+
+
+@pytest.mark.parametrize("way", ["Return", "Tab", "Keep", "key of Keep"])
+def test_a_typed_number_is_taken_however_one_leaves_it(by_hand, fake_engine, qtbot, way):
+    panel = by_hand.workflow.by_hand
+    field = panel.numbers[1]
+    by_hand.activateWindow()
+    qtbot.waitUntil(by_hand.isActiveWindow)
+    field.setFocus()
+    field.selectAll()
+    qtbot.keyClicks(field, field.locale().toString(7.25, "f", 2))
+    assert by_hand.store.draft.shift_mm == (0, 0, 0), "nothing moves while the number is typed"
+    if way == "Return":
+        qtbot.keyClick(field, Qt.Key.Key_Return)
+        assert field.hasFocus()
+    elif way == "Tab":
+        qtbot.keyClick(field, Qt.Key.Key_Tab)
+        assert not field.hasFocus()
+    elif way == "Keep":
+        qtbot.mouseClick(panel.keep, LEFT)
+    else:
+        qtbot.keyClick(field, Qt.Key.Key_Return, CONTROL)
+    if "Keep" in way:
+        wait_pictures(by_hand, qtbot)
+        (asked,) = fake_engine.asked
+        assert asked.motion == (0, 7.25, 0, 0, 0, 0)
+    else:
+        assert by_hand.store.draft.shift_mm == (0, 7.25, 0)
+        assert by_hand.store.view.layout == "compare", "Return in a number enlarges no pane"
+    wait_idle(by_hand, qtbot)

@@ -4,18 +4,20 @@ import numpy as np
 import pytest
 
 from app.viewer import pane
+from app.viewer.overlays import OVERLAYS
 from app.viewer.planes import Plane
 from app.viewer.slicing import _CUT, box_rmse_hu
-from engine.progress import Preview
 from engine.roi import Box
+from engine.structures import Structures
+from tests.app.conftest import previewed
 from tests.app.driving import wait_idle, wait_pictures
 
 
 def test_a_preview_of_the_whole_image_is_shown_without_a_copy(opened, qtbot):
-    display, shape = opened.commands.display, opened.store.fixed.geometry.shape_zyx
+    display = opened.commands.display
     before = opened.store.pictures.warped_hu
-    preview = Preview(Box.whole(shape), np.full(shape, 7, dtype=np.float32))
-    display.preview(preview)
+    preview = previewed(opened.store.case, hu=7)
+    display.preview(preview, 1)
     assert opened.store.pictures.warped_hu is preview.warped_hu
     display.end_preview()
     assert opened.store.pictures.warped_hu is before
@@ -27,7 +29,7 @@ def test_a_preview_of_a_box_leaves_the_image_of_the_case_alone_and_copies_nothin
     before = store.pictures.warped_hu
     kept = before.copy()
     for box, value in ((Box(2, 5, 3, 6, 1, 4), 7), (Box(3, 6, 3, 6, 1, 4), 9)):
-        display.preview(Preview(box, np.full(box.shape_zyx, value, dtype=np.float32)))
+        display.preview(previewed(store.case, box, value), 1)
         shown = store.pictures.warped_hu
         assert shown.base is before
         assert (shown[box.slices_zyx] == value).all()
@@ -53,7 +55,7 @@ def test_a_preview_cuts_and_paints_anew_only_what_it_changes(opened, monkeypatch
     monkeypatch.setattr(Plane, "slice_of", lambda *given: (cut.append(given[0].name), slice_of(*given))[1])
     monkeypatch.setattr(pane, "image_of", lambda *given: (drawn.append(1), image_of(*given))[1])
     before = [dict(one._images) for one in opened.grid.panes]
-    opened.commands.display.preview(Preview(box, np.full(box.shape_zyx, 7, dtype=np.float32)))
+    opened.commands.display.preview(previewed(store.case, box, 7), 1)
     opened.grid.refresh()
     assert sorted(cut) == ["axial", "coronal", "sagittal"]
     images = [one.state.slot.image for one in opened.grid.panes]
@@ -102,4 +104,83 @@ def test_fewer_warped_images_are_remembered_the_larger_they_are(
         display.remember(state, case.fixed.hu + 1)
     known = [display._known_warped(state) is not None for state in states]
     assert known == [False] * (5 - kept) + [True] * kept
+    wait_idle(opened, qtbot)
+
+
+def titles(window):
+    window.grid.refresh()
+    return {pane.state.slot.image: pane.state.title for pane in window.grid.panes}
+
+
+def test_a_preview_is_said_to_be_live_and_leaves_no_mark(opened, qtbot):
+    display = opened.commands.display
+    plain = titles(opened)
+    display.preview(previewed(opened.store.case), 40)
+    shown = titles(opened)
+    assert shown["warped"] == "Warped, live: iteration 40"
+    assert shown["difference"].endswith(", live: iteration 40")
+    assert (shown["fixed"], shown["moving"]) == (plain["fixed"], plain["moving"])
+    opened.store.change_view(flickering=True)
+    assert titles(opened)["warped"] == "Before: aligned"
+    opened.store.change_view(flickering=False)
+    display.end_preview()
+    wait_idle(opened, qtbot)
+    assert titles(opened) == plain
+
+
+def test_a_step_that_ends_leaves_no_mark(opened, fake_engine, qtbot):
+    plain = titles(opened)
+    fake_engine.endless = True
+    opened.commands.iso()
+    qtbot.waitUntil(lambda: "live" in titles(opened)["warped"])
+    opened.commands.stop()
+    qtbot.waitUntil(lambda: not opened.store.running)
+    assert titles(opened)["warped"] in (plain["warped"], "Warped (updating …)")
+    wait_pictures(opened, qtbot)
+    assert titles(opened) == plain
+    opened.commands.iso()
+    qtbot.waitUntil(lambda: "live" in titles(opened)["warped"])
+    opened.commands.cancel()
+    qtbot.waitUntil(lambda: not opened.store.running)
+    wait_pictures(opened, qtbot)
+    assert titles(opened) == plain
+
+
+def test_contours_and_displacement_follow_a_preview(opened, qtbot):
+    """Tissue comes from one voxel on, so the structure is drawn one voxel further back, and inside the box alone."""
+    store, display = opened.store, opened.commands.display
+    shape = store.fixed.geometry.shape_zyx
+    moving = np.zeros(shape, np.uint8)
+    moving[4:8, 5:11, 8:16] = 3
+    store.set_structures(Structures(moving=moving))
+    store.change_view(overlays=frozenset({"contours"}))
+    wait_idle(opened, qtbot)
+    before = store.pictures.labels
+    display.preview(previewed(store.case), 1)
+    carried = store.pictures.labels.warped
+    assert store.pictures.labels.aligned is not carried
+    np.testing.assert_array_equal(carried[5, :, :], np.roll(moving, -1, (1, 2))[6])
+    assert float(store.pictures.displacement_vox[2][5, 9, 12]) == 1
+    store.case_changed.emit()
+    assert store.pictures.labels.warped is carried, "what else changes meanwhile does not take the live contours away"
+    display.preview(previewed(store.case, Box(0, 10, 0, 20, 0, 12)), 2)
+    shown = store.pictures.labels.warped[5, :, :]
+    np.testing.assert_array_equal(shown[:, :10], np.roll(moving, -1, (1, 2))[6][:, :10])
+    np.testing.assert_array_equal(shown[:, 10:], moving[5][:, 10:])
+    opened.grab()
+    display.end_preview()
+    assert store.pictures.labels.warped.displacement_vox is store.case.current.displacement_vox
+    np.testing.assert_array_equal(store.pictures.labels.warped[5, :, :], before.warped[5, :, :])
+    wait_idle(opened, qtbot)
+
+
+def test_every_overlay_follows_a_preview_in_every_orientation(opened, qtbot):
+    store = opened.store
+    store.change_view(layout="sheet", overlays=frozenset(OVERLAYS), quantity="change")
+    opened.commands.display.preview(previewed(store.case, Box(2, 20, 3, 16, 1, 9)), 3)
+    for cursor in ((0, 0, 0), (5, 9, 12), (11, 19, 25)):
+        store.change_view(cursor_zyx=cursor)
+        opened.grid.refresh()
+        opened.grab()
+    assert "moved" in opened.readout.values.text()
     wait_idle(opened, qtbot)

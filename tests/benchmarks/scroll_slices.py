@@ -1,8 +1,10 @@
 """How long one slice takes in a large series: `QT_QPA_PLATFORM=offscreen python tests/benchmarks/scroll_slices.py`.
 
-    [--layout compare|sheet] [--shape Z Y X] [--size W H] [--overlays NAME ...] [--busy] [--limit MS] [--frames N]
+    [--layout compare|sheet] [--shape Z Y X] [--size W H] [--overlays NAME ...] [--busy] [--oblique] [--limit MS]
+    [--frames N]
 
 Random volumes; from the change of the view to the painted panes. `--busy`: while the worker optimises a phantom.
+`--oblique`: a grid turned by 20 degrees, in slices along the patient's axes.
 `--memory`: instead, what the process takes of the machine's memory while the worker refines the pair that is shown.
 """
 
@@ -32,6 +34,7 @@ from app.store import Store
 from app.viewer.contours import Labels
 from app.viewer.grid import Grid
 from app.viewer.overlays import OVERLAYS
+from app.viewer.planes import Plane, stepped
 from app.viewer.slicing import Pictures
 from app.viewer.view_state import LAYOUTS, PLANES
 from app.worker import Worker
@@ -48,26 +51,28 @@ ITERATIONS = 20
 MIB = 2**20
 
 
-def frame_times_ms(store: Store, grid: Grid, application: QApplication, axis: int, frames: int) -> NDArray[np.float64]:
-    """(frames, 2) from a change of slice to the painted panes, for a scroll along one axis.
+def frame_times_ms(
+    store: Store, grid: Grid, application: QApplication, plane: Plane, frames: int
+) -> NDArray[np.float64]:
+    """(frames, 2) from a change of slice to the painted panes, for a scroll through the slices of a plane.
 
     By the clock on the wall, which other programs slow down, and by that of the thread.
     """
-    shape = store.pictures.geometry.shape_zyx
-    store.set_view(store.view.stepped(axis, -10_000, shape).stepped(axis, shape[axis] // 5, shape))
+    first = stepped(store.view, plane, -10_000)
+    store.set_view(stepped(first, plane, plane.shape_zyx[plane.normal] // 5))
     grid.refresh()
     application.processEvents()
     times = []
     for _ in range(frames):
         start = np.array([time.perf_counter(), time.thread_time()])
-        store.set_view(store.view.stepped(axis, 1, shape))
+        store.set_view(stepped(store.view, plane, 1))
         grid.refresh()
         application.processEvents()
         times.append((np.array([time.perf_counter(), time.thread_time()]) - start) * 1000)
     return np.array(times)
 
 
-def random_pictures(shape_zyx: tuple[int, int, int]) -> Pictures:
+def random_pictures(shape_zyx: tuple[int, int, int], turned_deg: float = 0.0) -> Pictures:
     """Noise, a corner outside the scan, a body in the middle, and a smooth motion of up to a centimetre."""
     rng = np.random.default_rng(0)
     fixed, moving, warped = (rng.normal(0, 300, shape_zyx).astype(np.float32) for _ in range(3))
@@ -77,8 +82,9 @@ def random_pictures(shape_zyx: tuple[int, int, int]) -> Pictures:
     body[:, y // 6 : -y // 6, x // 8 : -x // 8] = True
     displacement = np.zeros((3, *shape_zyx), dtype=np.float32)
     displacement[:] = (6 * np.sin(np.linspace(0, 6, x))).astype(np.float32)
-    geometry, rigid = Geometry(shape_zyx, SPACING_XYZ_MM), np.eye(4)
-    own, other = organs(shape_zyx, 0), organs(shape_zyx, 5)
+    c, s = np.cos(np.radians(turned_deg)), np.sin(np.radians(turned_deg))
+    geometry = Geometry(shape_zyx, SPACING_XYZ_MM, direction=((1.0, 0.0, 0.0), (0.0, c, -s), (0.0, s, c)))
+    rigid, own, other = np.eye(4), organs(shape_zyx, 0), organs(shape_zyx, 5)
     labels = Labels(
         own,
         engine.CarriedLabels(other, geometry, geometry, rigid),
@@ -229,6 +235,7 @@ def main() -> int:
     parser.add_argument("--size", type=int, nargs=2, default=(1060, 700), metavar=("W", "H"), help="of the panes")
     parser.add_argument("--overlays", nargs="*", choices=tuple(OVERLAYS), default=["invalid"])
     parser.add_argument("--busy", action="store_true")
+    parser.add_argument("--oblique", action="store_true")
     parser.add_argument("--memory", choices=("window", "engine"), help="of the window, or of the optimisation alone")
     parser.add_argument("--limit", type=float, default=16.0, help="of the median, ms")
     parser.add_argument("--frames", type=int, default=100)
@@ -244,15 +251,15 @@ def main() -> int:
     grid = Grid(store)
     grid.resize(*arguments.size)
     grid.show()
-    store.set_pictures(random_pictures(tuple(arguments.shape)))
-    store.change_view(layout=arguments.layout, overlays=frozenset(arguments.overlays))
+    store.set_pictures(random_pictures(tuple(arguments.shape), 20.0 if arguments.oblique else 0.0))
+    store.change_view(along_patient=arguments.oblique, layout=arguments.layout, overlays=frozenset(arguments.overlays))
     medians = []
     with optimising(arguments.busy):
         for plane in PLANES:
             store.change_view(plane=plane)
             grid.refresh()
-            axis = next(pane.state.plane.normal for pane in grid.panes if pane.state.plane.name == plane)
-            times = frame_times_ms(store, grid, application, axis, arguments.frames)
+            shown = next(pane.state.plane for pane in grid.panes if pane.state.plane.name == plane)
+            times = frame_times_ms(store, grid, application, shown, arguments.frames)
             (wall_ms, thread_ms), (wall_tail_ms, thread_tail_ms) = np.percentile(times, (50, 95), axis=0)
             medians.append(float(wall_ms))
             print(

@@ -13,4 +13,4 @@ def strokes(context: SliceContext) -> Strokes:
         contours = labels.on(context.image, plane, context.index, hidden)
         return tuple(Stroke(contour.rgb, contour.places_mm, contour.joined, contour.carried) for contour in contours)
 
-    return Strokes(("contours", labels, context.image, plane.name, context.index, hidden), draw)
+    return Strokes(("contours", labels, context.image, plane, context.index, hidden), draw)

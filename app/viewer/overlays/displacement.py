@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from app.texts import mark, tr
 from app.viewer.slicing import ABOVE_RGB, BELOW_RGB, RGB, ColorBar, Layer, Pixels, SliceContext
 from app.viewer.view_state import QuantityName
-from engine.shapes import DisplacementArray, HuArray
+from engine.shapes import HuArray
 
 LONGEST_MM = 20.0
 MOST_CHANGED_MM = 5.0
@@ -68,14 +68,15 @@ def _colored(context: SliceContext) -> Pixels:
 
 def values_mm(context: SliceContext) -> HuArray:
     """(rows, columns) of the quantity that the view asks for."""
-    pictures, quantity = context.pictures, context.view.quantity
+    pictures, plane, quantity = context.pictures, context.plane, context.view.quantity
     displacement = np.stack([context.moved_mm(axis) for axis in range(3)])
     if quantity in _PATIENT_AXIS:
-        toward = np.asarray(pictures.geometry.direction, dtype=np.float32)[_PATIENT_AXIS[quantity]]
+        toward = np.asarray(plane.grid.direction, dtype=np.float32)[_PATIENT_AXIS[quantity]]
         one: HuArray = np.tensordot(toward[::-1], displacement, axes=1)
         return one
     if quantity == "change" and pictures.other_displacement_vox is not None:
-        displacement -= _slices_mm(pictures.other_displacement_vox, context)
+        other = [plane.slice_of(component, context.index, "linear") for component in pictures.other_displacement_vox]
+        displacement -= np.tensordot(plane.mm_a_voxel, np.stack(other), axes=1)
     length: HuArray = np.sqrt(np.square(displacement).sum(axis=0))
     return length
 
@@ -88,14 +89,6 @@ def colored(values: HuArray, stops: tuple[RGB, ...], low: float, high: float) ->
         pixels[..., channel] = np.interp(values, steps, along)
     pixels[..., 3] = _ALPHA
     return pixels
-
-
-def _slices_mm(displacement_vox: DisplacementArray, context: SliceContext) -> HuArray:
-    """(3, rows, columns) components z, y, x of one slice in mm along the grid."""
-    plane = context.plane
-    spacing = np.asarray(plane.spacing_zyx_mm, np.float32).reshape(3, 1, 1)
-    result: HuArray = np.stack([plane.slice_of(component, context.index) for component in displacement_vox]) * spacing
-    return result
 
 
 def _most_mm(quantity: QuantityName) -> float:

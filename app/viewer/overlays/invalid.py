@@ -6,6 +6,7 @@ from functools import lru_cache
 
 import numpy as np
 
+from app.viewer.planes import section_of
 from app.viewer.slicing import Layer, Pixels, SliceContext
 from engine.shapes import MaskArray
 
@@ -16,8 +17,13 @@ _PERIOD = 8
 
 
 def layer(context: SliceContext) -> Layer:
-    """Diagonal stripes where the shown image says nothing."""
-    return Layer(context.key("invalid", context.image), lambda: hatched(context.invalid()), smooth=False)
+    """Diagonal stripes where the shown image says nothing; none beyond the voxels that it has."""
+    return Layer(context.key("invalid", context.image), lambda: hatched(_told(context)), smooth=False)
+
+
+def _told(context: SliceContext) -> MaskArray:
+    invalid = context.invalid()
+    return invalid & section_of(context.plane, context.index).seen if context.plane.is_sampled else invalid
 
 
 def hatched(mask: MaskArray) -> Pixels | None:

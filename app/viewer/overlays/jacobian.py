@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.texts import tr
+from app.viewer.planes import section_of
 from app.viewer.slicing import ABOVE_RGB, BELOW_RGB, ColorBar, Layer, Pixels, SliceContext
 from engine.shapes import DisplacementArray, HuArray
 
@@ -17,8 +18,12 @@ _STRONGEST_ALPHA = 160.0
 
 
 def layer(context: SliceContext) -> Layer:
-    """The determinant of the cells in front of the slice; they lie half a voxel to the lower right of it."""
-    return Layer(context.key("jacobian"), lambda: _in_body(context), shift_voxels=0.5)
+    """The determinant of the cells in front of the slice, half a voxel to the lower right of it.
+
+    Where slices are sampled: of the cell that each pixel lies in.
+    """
+    shift_voxels = 0.0 if context.plane.is_sampled else 0.5
+    return Layer(context.key("jacobian"), lambda: _in_body(context), shift_voxels=shift_voxels)
 
 
 def bar(_context: SliceContext) -> ColorBar:
@@ -32,16 +37,20 @@ def _in_body(context: SliceContext) -> Pixels:
     assert displacement is not None
     pixels = colored(cells(displacement, context))
     if body is not None:
-        pixels[~body[:-1, :-1], 3] = 0
+        rows, columns = pixels.shape[:2]
+        pixels[~body[:rows, :columns], 3] = 0
     return pixels
 
 
 def cells(displacement_vox: DisplacementArray, context: SliceContext) -> HuArray:
-    """(rows − 1, columns − 1) determinants between this slice and the next one."""
+    """Determinants between this slice and the next, (rows − 1, columns − 1); (rows, columns) where it is sampled."""
     from engine.spatial.jacobian import jacobian_determinant
+    from engine.spatial.oblique import determinants
 
+    if context.plane.is_sampled:
+        return determinants(section_of(context.plane, context.index), displacement_vox)
     axis = context.plane.normal
-    first = min(context.index, displacement_vox.shape[1 + axis] - 2)
+    first = min(int(context.index), displacement_vox.shape[1 + axis] - 2)
     slab = [slice(None)] * 4
     slab[1 + axis] = slice(first, first + 2)
     return context.plane.slice_of(jacobian_determinant(displacement_vox[tuple(slab)]), 0)

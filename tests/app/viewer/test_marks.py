@@ -32,13 +32,13 @@ def case(volumes):
     ("image", "across_mm"), [("fixed", 22.0), ("warped", 22.0), ("difference", 22.0), ("moving", 24.0)]
 )
 def test_a_pair_is_at_its_place_in_each_image(case, geometry, image, across_mm):
-    marks = Pairs.of(case, None, None).marks(image, plane_of(geometry, "axial"), geometry, (5, 0, 0))
+    marks = Pairs.of(case, None, None).marks(image, plane_of(geometry, "axial"), (5, 0, 0))
     assert marks == (Mark("1", (pytest.approx(across_mm), pytest.approx(24.0)), on_slice=True, selected=False),)
 
 
 @pytest.mark.parametrize(("slice_index", "seen"), [(3, []), (4, [False]), (5, [True]), (6, [False]), (7, [])])
 def test_marks_are_seen_within_one_slice(case, geometry, slice_index, seen):
-    marks = Pairs.of(case, 0, None).marks("fixed", plane_of(geometry, "axial"), geometry, (slice_index, 0, 0))
+    marks = Pairs.of(case, 0, None).marks("fixed", plane_of(geometry, "axial"), (slice_index, 0, 0))
     assert [mark.on_slice for mark in marks] == seen
     assert all(mark.selected for mark in marks)
 
@@ -46,13 +46,13 @@ def test_marks_are_seen_within_one_slice(case, geometry, slice_index, seen):
 def test_a_point_without_partner_is_marked_in_the_fixed_images_only(case, geometry):
     pairs = Pairs.of(case, 0, (POINT[0] + 4, *POINT[1:]))
     axial = plane_of(geometry, "axial")
-    assert [(m.text, m.selected) for m in pairs.marks("fixed", axial, geometry, (5, 0, 0))] == [
+    assert [(m.text, m.selected) for m in pairs.marks("fixed", axial, (5, 0, 0))] == [
         ("1", False),
         ("2", True),
     ]
-    assert [m.text for m in pairs.marks("moving", axial, geometry, (5, 0, 0))] == ["1"]
+    assert [m.text for m in pairs.marks("moving", axial, (5, 0, 0))] == ["1"]
 
 
 def test_no_pairs_no_marks(volumes, geometry):
     pairs = Pairs.of(Case.new(*volumes), None, None)
-    assert pairs.marks("moving", plane_of(geometry, "coronal"), geometry, (5, 0, 0)) == ()
+    assert pairs.marks("moving", plane_of(geometry, "coronal"), (5, 0, 0)) == ()

@@ -5,6 +5,7 @@ import pytest
 
 from app.viewer.patched import Patched
 from engine.roi import Box
+from engine.spatial.oblique import Section
 
 SHAPE = (7, 9, 11)
 REGION = Box(3, 8, 2, 6, 1, 5)
@@ -48,3 +49,15 @@ def test_the_base_is_left_alone(patched):
     before = patched.base.copy()
     patched[2, :, :][:] = 0
     np.testing.assert_array_equal(patched.base, before)
+
+
+def test_between_voxels_a_patch_is_seen_in_its_region_alone():
+    """A quarter of a voxel on along x: linear within the region and beyond it, nothing mixed across its faces."""
+    base = np.indices((6, 8, 10))[2].astype(np.float32)
+    box = Box(3, 7, 2, 6, 1, 5)
+    section = Section.plane(base.shape, (3, 0, 0.25), (0, 1, 0), (0, 0, 1), (8, 9))
+    shown = Patched(base, box, base[box.slices_zyx] + 100).on(section)
+    expected = np.arange(9) + np.zeros((8, 1)) + 0.25
+    expected[2:6, 3:7] += 100
+    expected[2:6, 6] = 106
+    np.testing.assert_allclose(shown, expected, atol=1e-5)

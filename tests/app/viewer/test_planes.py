@@ -54,7 +54,7 @@ def test_slice_place_and_voxel_agree(name):
     index = (3, 7, 11)
     pixels = plane.slice_of(volume, index[plane.normal])
     assert pixels[index[plane.row], index[plane.column]] == volume[index]
-    assert plane.voxel(plane.place(index), index) == index
+    assert plane.pixel(plane.place(index), index) == index
     across, down = plane.place(index)
-    assert plane.voxel((across + 0.49 * plane.spacing_mm[0], down - 0.49 * plane.spacing_mm[1]), index) == index
+    assert plane.pixel((across + 0.49 * plane.spacing_mm[0], down - 0.49 * plane.spacing_mm[1]), index) == index
     assert plane.extent_mm == (pixels.shape[1] * plane.spacing_mm[0], pixels.shape[0] * plane.spacing_mm[1])

@@ -17,6 +17,7 @@ from engine.progress import STOP, Job, PreviewClock, Progress, finish
 from engine.registration import Registration
 from engine.roi import Box
 from engine.spatial.jacobian import jacobian_determinant
+from engine.spatial.live_field import LiveField
 from engine.spatial.volume_warp import warped_volume
 from engine.volume import PADDING_HU, Volume
 
@@ -160,6 +161,29 @@ def test_a_preview_shows_the_warped_image_round_the_patient(pair, start, monkeyp
     warped = warped_volume(pair.moving, start)[preview.region.slices_zyx]
     seen = warped > PADDING_HU
     assert np.corrcoef(preview.warped_hu[seen], warped[seen])[0, 1] > 0.8, "blurred to 5.4 mm and one step further"
+
+
+def test_a_preview_carries_the_displacement_of_its_image(pair, start, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The moving image warped by it is the preview, but for the blur of the working grid; a copy stays as it is."""
+    monkeypatch.setattr(PreviewClock, "due", lambda self: True)
+    job = _by_field(pair.fixed, pair.moving, start, 30, preview=True)
+    preview = next(report.preview for report in job if report.done == 25)
+    kept = preview.displacement_vox.copy()
+    next(job)
+    job.close()
+
+    np.testing.assert_array_equal(preview.displacement_vox, kept)
+    live = LiveField(start.fixed, start.displacement_vox, preview)
+    whole = live[:, :, :, :]
+    before, after = (
+        warped_volume(pair.moving, replace(start, displacement_vox=u))[preview.region.slices_zyx]
+        for u in (start.displacement_vox, whole)
+    )
+    seen = (before > PADDING_HU) & (after > PADDING_HU)
+    away = [np.abs(preview.warped_hu - warped)[seen].mean() for warped in (before, after)]
+    assert np.abs(whole - start.displacement_vox).max() > 0.5
+    assert away[1] < away[0]
+    assert np.corrcoef(preview.warped_hu[seen], after[seen])[0, 1] > 0.95
 
 
 def test_nothing_is_compared_where_nothing_was_seen(pair, start: Registration) -> None:

@@ -14,7 +14,9 @@ from engine.progress import STOP, Job, PreviewClock, Progress, finish
 from engine.registration import Registration
 from engine.roi import Box
 from engine.spatial.jacobian import jacobian_determinant
+from engine.spatial.live_field import LiveField
 from engine.spatial.volume_warp import warped_volume
+from engine.volume import PADDING_HU
 
 CPU = torch.device("cpu")
 WAYS = [("field", "crop"), ("field", "image"), ("network", "crop"), ("network", "image")]
@@ -202,6 +204,24 @@ def test_a_preview_shows_the_crop(pair, start, settings, box: Box, monkeypatch: 
     assert preview.warped_hu.shape == preview.region.shape_zyx
     warped = warped_volume(pair.moving, start)[preview.region.slices_zyx]
     assert np.corrcoef(preview.warped_hu.ravel(), warped.ravel())[0, 1] > 0.8
+
+
+@pytest.mark.parametrize(("by", "scope"), WAYS)
+def test_a_preview_carries_the_displacement_of_its_image(
+    pair, start, settings, by: str, scope: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At the voxels of the crop to single precision; the whole image is shown as blurred as its working grid is."""
+    monkeypatch.setattr(PreviewClock, "due", lambda self: True)
+    job = rso(pair.fixed, pair.moving, start, settings(by, scope), CPU, True)
+    preview = next(report.preview for report in job if report.done == ITERATIONS[by])
+    job.close()
+
+    live = LiveField(start.fixed, start.displacement_vox, preview)
+    warped = warped_volume(pair.moving, replace(start, displacement_vox=live[:, :, :, :]))[preview.region.slices_zyx]
+    seen = (warped > PADDING_HU) & pair.fixed.valid[preview.region.slices_zyx]
+    if scope == "crop":
+        assert np.median(np.abs(preview.warped_hu - warped)[seen]) < 0.5
+    assert np.corrcoef(preview.warped_hu[seen], warped[seen])[0, 1] > 0.8
 
 
 def test_long_vectors_are_cut_to_half_the_collar_and_short_ones_are_left() -> None:

@@ -1,0 +1,116 @@
+"""The displacement of a running refinement on the fixed grid, made only where it is looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.geometry import Geometry
+from engine.progress import Preview
+from engine.shapes import DisplacementArray, HuArray
+from engine.spatial.oblique import Section
+
+Part = tuple[Any, Any, Any]
+"""Of each axis z, y, x a number, or a slice in steps of one voxel."""
+
+
+class LiveField:
+    """u of a preview inside its region, linear between the voxels of its grid, and u as it was everywhere else.
+
+    Cut like an array (3, Z, Y, X) in voxels of the fixed grid, components z, y, x. `before` (3, Z, Y, X): u as it was.
+    """
+
+    def __init__(self, fixed: Geometry, before: DisplacementArray, preview: Preview) -> None:
+        self.before, self.preview = before, preview
+        self.shape = before.shape
+        self._fixed = fixed
+
+    @overload
+    def __getitem__(self, part: int) -> LiveComponent: ...
+
+    @overload
+    def __getitem__(self, part: tuple[slice, Any, Any, Any]) -> DisplacementArray: ...
+
+    def __getitem__(self, part: int | tuple[slice, Any, Any, Any]) -> LiveComponent | DisplacementArray:
+        if not isinstance(part, tuple):
+            return LiveComponent(self, part)
+        components, z, y, x = part
+        return np.stack([LiveComponent(self, axis)[z, y, x] for axis in range(3)[components]])
+
+    def __iter__(self) -> Iterator[LiveComponent]:
+        return iter([LiveComponent(self, axis) for axis in range(3)])
+
+    @cached_property
+    def scale(self) -> NDArray[np.float32]:
+        """For z, y and x how many voxels of the fixed grid one of the preview's is long."""
+        ratio = np.divide(self.preview.grid.spacing_zyx_mm, self._fixed.spacing_zyx_mm)
+        return ratio.astype(np.float32)
+
+    @cached_property
+    def first(self) -> NDArray[np.float64]:
+        """The index (z, y, x) of voxel 0 of the fixed grid on the preview's."""
+        point = self._fixed.points([[0, 0, 0]])
+        first: NDArray[np.float64] = self.preview.grid.indices(point)[0][::-1]
+        return first
+
+    @cached_property
+    def weights(self) -> list[NDArray[np.float32]]:
+        """For z, y and x what each voxel of the preview counts for one of the fixed grid, edge values outside."""
+        found = []
+        for axis, length in enumerate(self.preview.grid.shape_zyx):
+            index = self.first[axis] + np.arange(self.shape[1 + axis]) / self.scale[axis]
+            away = np.abs(np.clip(index, 0, length - 1)[:, np.newaxis] - np.arange(length))
+            found.append(np.maximum(1 - away, 0).astype(np.float32))
+        return found
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LiveComponent:
+    """One component of a `LiveField`, cut like an array (Z, Y, X)."""
+
+    field: LiveField
+    axis: int
+
+    def __getitem__(self, part: Part) -> HuArray:
+        field = self.field
+        before: HuArray = field.before[self.axis][part]
+        picked = [np.arange(n)[p] for n, p in zip(field.shape[1:], part, strict=True)]
+        places = [
+            np.flatnonzero((index >= low) & (index < high))
+            for index, (low, high) in zip(picked, field.preview.region.ranges_zyx, strict=True)
+        ]
+        if not all(place.size for place in places):
+            return before
+        values = field.preview.displacement_vox[self.axis]
+        rows = [
+            weight[np.atleast_1d(index)[place]]
+            for weight, index, place in zip(field.weights, picked, places, strict=True)
+        ]
+        whole = np.array(before, np.float32).reshape([index.size for index in picked])
+        whole[np.ix_(*places)] = _along_axes(values, rows) * field.scale[self.axis]
+        return whole.reshape(before.shape)
+
+    def on(self, section: Section) -> HuArray:
+        """(rows, columns) of the component between voxels, at the pixels of a section of the fixed grid."""
+        field = self.field
+        preview = field.preview
+        there = section.mapped(np.diag(1 / field.scale), field.first, preview.grid.shape_zyx)
+        low, high = np.array(preview.region.ranges_zyx, np.float32).T[..., np.newaxis]
+        new = np.zeros(section.seen.shape, dtype=bool)
+        new[section.seen] = ((section.positions >= low - 0.5) & (section.positions < high - 0.5)).all(axis=0)
+        live = there.linear(preview.displacement_vox[self.axis]) * field.scale[self.axis]
+        pixels: HuArray = np.where(new & there.seen, live, section.linear(field.before[self.axis]))
+        return pixels
+
+
+def _along_axes(values: HuArray, weights: list[NDArray[np.float32]]) -> HuArray:
+    """(Z, Y, X) with each axis through its matrix, first those that shrink most."""
+    growth = [matrix.shape[0] / matrix.shape[1] for matrix in weights]
+    for axis in sorted(range(3), key=growth.__getitem__):
+        values = np.moveaxis(np.tensordot(weights[axis], values, axes=(1, axis)), 0, axis)
+    return values

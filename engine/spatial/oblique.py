@@ -1,0 +1,149 @@
+"""Values of volumes on a plane at any angle to their voxels. Numpy alone, so that a window can use it at once."""
+
+from __future__ import annotations
+
+from functools import cached_property, reduce
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from engine.shapes import HuArray, MaskArray
+from engine.volume import PADDING_HU
+
+Values = TypeVar("Values", bound=np.generic)
+Shape = tuple[int, int, int]
+
+
+class Section:
+    """Pixels (rows, columns) and where they lie in a grid of voxels.
+
+    `seen` (rows, columns): the pixels in the grid, to the faces of its outer voxels; `positions` (3, N) float32: their
+    continuous indices z, y, x.
+    """
+
+    def __init__(self, shape_zyx: Shape, seen: MaskArray, positions: NDArray[np.float32]) -> None:
+        half = np.float32(0.5)
+        sides = zip(positions, shape_zyx, strict=True)
+        inside = reduce(np.logical_and, [(along >= -half) & (along < n - half) for along, n in sides])
+        self.shape_zyx, self.seen = shape_zyx, seen.copy()
+        self.seen[seen] = inside
+        self.positions: NDArray[np.float32] = positions if inside.all() else positions[:, inside]
+
+    @classmethod
+    def plane(
+        cls, shape_zyx: Shape, first: ArrayLike, down: ArrayLike, across: ArrayLike, pixels: tuple[int, int]
+    ) -> Section:
+        """Pixel (row, column) lies at the index `first + row * down + column * across`, each (z, y, x)."""
+        row, column = np.ogrid[: pixels[0], : pixels[1]]
+        steps = zip(np.asarray(first), np.asarray(down), np.asarray(across), strict=True)
+        positions = np.stack([(start + row * by + column * on).astype(np.float32).ravel() for start, by, on in steps])
+        return cls(shape_zyx, np.ones(pixels, dtype=bool), positions)
+
+    @classmethod
+    def point(cls, shape_zyx: Shape, index_zyx: ArrayLike) -> Section:
+        """One pixel."""
+        return cls.plane(shape_zyx, index_zyx, (0, 0, 0), (0, 0, 0), (1, 1))
+
+    def mapped(
+        self, linear: ArrayLike, offset: ArrayLike, shape_zyx: Shape, displacement_vox: Any | None = None
+    ) -> Section:
+        """The same pixels in another grid, at `linear @ (index + displacement there) + offset`."""
+        matrix, shift = np.asarray(linear, np.float32), np.asarray(offset, np.float32)[:, np.newaxis]
+        moved = self.positions
+        if displacement_vox is not None:
+            moved = moved + np.stack([self.linear(displacement_vox[axis])[self.seen] for axis in range(3)])
+        return Section(shape_zyx, self.seen, matrix @ moved + shift)
+
+    def cells(self) -> Section:
+        """The same pixels, each at the first voxel of the cell that it lies in."""
+        last = np.maximum(np.array(self.shape_zyx, np.float32) - 2, 0)[:, np.newaxis]
+        return Section(self.shape_zyx, self.seen, np.clip(np.floor(self.positions), 0, last))
+
+    def nearest(self, volume: Any) -> NDArray[Any]:
+        """(rows, columns) of the nearest voxels of an array, or of what can be seen `on` a section; zero outside."""
+        if not isinstance(volume, np.ndarray):
+            return _on(volume, self)
+        return self._spread(_taken(volume, self._nearest), 0)
+
+    def linear(self, volume: Any) -> HuArray:
+        """(rows, columns) interpolated between the voxels of an array, or of what can be seen; zero outside."""
+        if not isinstance(volume, np.ndarray):
+            return _on(volume, self)
+        return self._spread(self._between(self._corners(volume)), 0)
+
+    def hu(self, volume: Any) -> HuArray:
+        """As `linear`, but `PADDING_HU` outside and wherever a voxel that takes part is padding."""
+        if not isinstance(volume, np.ndarray):
+            return _on(volume, self)
+        corners = self._corners(volume)
+        values = self._between(corners)
+        values[reduce(np.minimum, corners) <= PADDING_HU] = PADDING_HU
+        return self._spread(values, PADDING_HU)
+
+    def wholly(self, mask: MaskArray) -> MaskArray:
+        """(rows, columns): where all voxels that count for `linear` are in a mask."""
+        return self._spread(reduce(np.logical_and, self._corners(mask)), False)
+
+    @cached_property
+    def _nearest(self) -> NDArray[np.intp]:
+        return self._flat((self.positions + np.float32(0.5)).astype(np.intp))
+
+    @cached_property
+    def _cell(self) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
+        """The first voxel round each position, flat, and how far (3, N) on from it the position lies."""
+        first = self.cells().positions
+        return self._flat(first.astype(np.intp)), np.clip(self.positions - first, 0, 1)
+
+    def _flat(self, index: NDArray[np.intp]) -> NDArray[np.intp]:
+        _, rows, columns = self.shape_zyx
+        flat: NDArray[np.intp] = (index[0] * rows + index[1]) * columns + index[2]
+        return flat
+
+    def _corners(self, volume: NDArray[Values]) -> list[NDArray[Values]]:
+        """The values (N,) of the eight voxels round each position; x counts fastest, z slowest."""
+        first = self._cell[0]
+        z, y, x = (step if n > 1 else 0 for step, n in zip(self._strides(), self.shape_zyx, strict=True))
+        return [_taken(volume, first + (i * z + j * y + k * x)) for i in (0, 1) for j in (0, 1) for k in (0, 1)]
+
+    def _strides(self) -> Shape:
+        _, rows, columns = self.shape_zyx
+        return rows * columns, columns, 1
+
+    def _between(self, corners: list[Any]) -> NDArray[np.float32]:
+        for share in self._cell[1][::-1]:
+            corners = [low + share * (high - low) for low, high in zip(corners[::2], corners[1::2], strict=True)]
+        values: NDArray[np.float32] = corners[0]
+        return values
+
+    def _spread(self, values: NDArray[Values], outside: float) -> NDArray[Values]:
+        pixels = np.full(self.seen.shape, outside, dtype=values.dtype)
+        pixels[self.seen] = values
+        return pixels
+
+
+def determinants(section: Section, displacement_vox: Any) -> HuArray:
+    """(rows, columns) det(I + grad u) of the cell of voxels that each pixel lies in; 1 outside the grid."""
+    from engine.spatial.jacobian import jacobian_determinant
+
+    here = section.cells()
+    corners = np.zeros((3, 2, 2, int(here.seen.sum()), 2), np.float32)
+    for corner in ((0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 0, 1)):
+        there = Section(here.shape_zyx, here.seen, here.positions + np.array([corner], np.float32).T)
+        z, y, x = corner
+        corners[:, z, y, :, x] = [there.nearest(displacement_vox[axis])[there.seen] for axis in range(3)]
+    pixels = np.ones(section.seen.shape, np.float32)
+    pixels[section.seen] = jacobian_determinant(corners.reshape(3, 2, 2, -1))[0, 0, ::2]
+    return pixels
+
+
+def _on(seen: Any, section: Section) -> NDArray[Any]:
+    """Of what is not an array, such as an image that is made only where it is looked at."""
+    pixels: NDArray[Any] = seen.on(section)
+    return pixels
+
+
+def _taken(volume: NDArray[Values], flat: NDArray[np.intp]) -> NDArray[Values]:
+    if volume.flags.c_contiguous:
+        return volume.ravel().take(flat)
+    return volume[np.unravel_index(flat, volume.shape)]

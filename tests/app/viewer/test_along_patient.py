@@ -1,0 +1,400 @@
+"""Slices along the patient's axes of an image whose own are oblique."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from PySide6.QtCore import QPointF, Qt
+
+from app.panels.readout import axes_text, readout_text
+from app.settings import load_view, save_view
+from app.viewer.comparisons import COMPARISONS
+from app.viewer.contours import Labels
+from app.viewer.grid import Grid
+from app.viewer.overlays import OVERLAYS
+from app.viewer.overlays.displacement import values_mm
+from app.viewer.planes import along_patient_axes, is_oblique, plane_of, stepped, tilt_deg
+from app.viewer.slicing import Pictures, SliceContext, hu_at, resolve
+from app.viewer.view_state import PLANES, Slot, ViewState
+from engine.geometry import Geometry, as_triple
+from engine.regions import NamedBox
+from engine.roi import Box
+from tests.app.driving import LEFT, turn_wheel
+from tests.conftest import rotation
+
+SHAPE_ZYX = (13, 17, 23)
+TURNED = tuple(as_triple(row) for row in rotation(12.0, -17.0, 23.0))
+GRID = Geometry(SHAPE_ZYX, (1.1, 2.3, 6.0), (-31.0, 12.0, 77.0), TURNED)
+SLOPE = np.array([3.0, -2.0, 5.0])
+"""HU a millimetre toward the patient's left, back and head."""
+
+CURSOR = (6, 8, 11)
+VIEW = ViewState(cursor_zyx=CURSOR, along_patient=True, overlays=frozenset())
+NEXT = {"axial": 2, "coronal": 1, "sagittal": 0}
+
+
+def known_hu(points_mm):
+    return points_mm @ SLOPE - 400
+
+
+def volume_of(values_of):
+    """An array of the grid with the values of a function of points (N, 3) in mm."""
+    index = np.indices(SHAPE_ZYX)[::-1].reshape(3, -1).T
+    return values_of(GRID.points(index)).reshape(SHAPE_ZYX).astype(np.float32)
+
+
+def pixel_points(plane, index):
+    """Points (rows, columns, 3) of the pixels of a slice."""
+    rows, columns = plane.shape_zyx[plane.row], plane.shape_zyx[plane.column]
+    grid = np.zeros((rows, columns, 3))
+    row, column = np.indices((rows, columns))
+    grid[..., plane.row], grid[..., plane.column], grid[..., plane.normal] = row, column, index
+    return plane.grid.points(grid.reshape(-1, 3)[:, ::-1]).reshape(rows, columns, 3)
+
+
+@pytest.fixture
+def shown():
+    """An image that is linear in the patient, so that interpolation is exact; the moving one is another."""
+    fixed, valid = volume_of(known_hu), np.ones(SHAPE_ZYX, bool)
+    displacement = np.zeros((3, *SHAPE_ZYX), np.float32)
+    displacement[:] = np.array([0.5, -1.0, 2.0], np.float32).reshape(3, 1, 1, 1)
+    return Pictures(GRID, fixed, valid, fixed[::-1] + 7, fixed + 30, displacement, version=1)
+
+
+@pytest.mark.parametrize("name", PLANES)
+def test_pixels_are_the_function_at_their_place_in_the_patient(shown, name):
+    """Single precision: 1e-6 voxel, and HU of some hundreds."""
+    state = resolve(shown, VIEW, Slot(name, "fixed"))
+    plane, pixels = state.plane, state.layers[0].draw()
+    points = pixel_points(plane, plane.index(VIEW))
+    indices = GRID.indices(points.reshape(-1, 3))[:, ::-1].reshape(points.shape)
+    within = ((indices >= 0) & (indices <= np.array(SHAPE_ZYX) - 1)).all(axis=-1)
+    assert 0.2 < within.mean() < 1
+    np.testing.assert_allclose(pixels[within], known_hu(points[within]), atol=0.02)
+    assert (pixels[~((indices > -0.5) & (indices < np.array(SHAPE_ZYX) - 0.5)).all(axis=-1)] == -2048).all()
+
+
+def to_sitk(array, geometry):
+    image = sitk.GetImageFromArray(array)
+    image.SetSpacing(geometry.spacing_xyz_mm)
+    image.SetOrigin(geometry.origin_xyz_mm)
+    image.SetDirection(np.asarray(geometry.direction).ravel().tolist())
+    return image
+
+
+@pytest.mark.parametrize("name", PLANES)
+@pytest.mark.parametrize("image", ["fixed", "warped"])
+def test_a_slice_is_what_simpleitk_makes_of_the_volume(shown, name, image):
+    noisy = np.random.default_rng(4).uniform(-900, 700, SHAPE_ZYX).astype(np.float32)
+    pictures = replace(shown, fixed_hu=noisy, warped_hu=noisy)
+    state = resolve(pictures, VIEW, Slot(name, image))
+    plane = state.plane
+    rows, columns = plane.shape_zyx[plane.row], plane.shape_zyx[plane.column]
+    points = pixel_points(plane, plane.index(VIEW))
+    across, down = points[0, 1] - points[0, 0], points[1, 0] - points[0, 0]
+    steps = np.linalg.norm(across), np.linalg.norm(down)
+    toward = across / steps[0], down / steps[1]
+    direction = np.stack([*toward, np.cross(*toward)], axis=1)
+    target = Geometry((1, rows, columns), (*steps, 1.0), as_triple(points[0, 0]), tuple(map(as_triple, direction)))
+    resampled = sitk.Resample(
+        to_sitk(noisy, GRID), to_sitk(np.zeros(target.shape_zyx), target), sitk.Transform(), sitk.sitkLinear, -2048.0
+    )
+    assert (np.abs(state.layers[0].draw() - sitk.GetArrayFromImage(resampled)[0]) < 0.05).mean() > 0.999
+
+
+def test_letters_and_lengths_are_those_of_the_patient(shown):
+    edges = {name: resolve(shown, VIEW, Slot(name, "fixed")).plane.edges for name in PLANES}
+    assert edges == {"axial": ("R", "L", "A", "P"), "coronal": ("R", "L", "S", "I"), "sagittal": ("A", "P", "S", "I")}
+    for name in PLANES:
+        plane = plane_of(GRID, name, True)
+        points = pixel_points(plane, 3.0)
+        np.testing.assert_allclose(np.ptp(points[..., NEXT[name]]), 0, atol=1e-9)
+        sides = points[0, 0] - points[0, -1], points[0, 0] - points[-1, 0]
+        pixels = plane.shape_zyx[plane.column] - 1, plane.shape_zyx[plane.row] - 1
+        mm = [np.linalg.norm(side) for side in sides]
+        np.testing.assert_allclose(mm, np.multiply(pixels, plane.spacing_mm), rtol=1e-9)
+
+
+def test_the_grid_round_an_image_holds_it_with_steps_of_about_a_voxel():
+    around = along_patient_axes(GRID)
+    corners = np.array([(x, y, z) for x in (-0.5, 22.5) for y in (-0.5, 16.5) for z in (-0.5, 12.5)])
+    inside = around.indices(GRID.points(corners))
+    assert (inside > -0.5 - 1e-6).all()
+    assert (inside < np.array(around.size_xyz) - 0.5 + 1e-6).all()
+    for axis in range(3):
+        step = np.zeros((2, 3))
+        step[1, axis] = 1
+        voxels = np.diff(GRID.indices(around.points(step)), axis=0)
+        assert np.linalg.norm(voxels) == pytest.approx(1)
+
+
+def test_only_an_oblique_grid_has_other_planes():
+    flipped = Geometry(SHAPE_ZYX, (3.0, 0.9, 1.7), direction=((-1, 0, 0), (0, 0, 1), (0, 1, 0)))
+    assert not is_oblique(flipped)
+    assert plane_of(flipped, "axial", True) == plane_of(flipped, "axial")
+    assert is_oblique(GRID)
+    c, s = np.cos(np.radians(30)), np.sin(np.radians(30))
+    assert tilt_deg(Geometry(SHAPE_ZYX, (1.0, 1.0, 1.0), direction=((c, -s, 0), (s, c, 0), (0, 0, 1)))) == (
+        pytest.approx(30)
+    )
+
+
+@pytest.mark.parametrize("name", PLANES)
+def test_slices_follow_each_other_along_the_patient_and_the_way_back_ends_where_it_began(name):
+    plane, view = plane_of(GRID, name, True), VIEW
+    places = []
+    for _ in range(4):
+        view = stepped(view, plane, 1)
+        places.append(GRID.points([view.place_zyx[::-1]])[0])
+        assert plane.place(view.place_zyx) == pytest.approx(plane.place(CURSOR))
+    np.testing.assert_allclose(np.diff(places, axis=0)[:, NEXT[name]], places[1][NEXT[name]] - places[0][NEXT[name]])
+    other = [axis for axis in range(3) if axis != NEXT[name]]
+    np.testing.assert_allclose(np.diff(places, axis=0)[:, other], 0, atol=1e-9)
+    back = stepped(view, plane, -4)
+    assert back.place_zyx == pytest.approx(CURSOR)
+    assert back.cursor_zyx == CURSOR
+    last = stepped(view, plane, 10_000)
+    assert plane.index(last) == plane.shape_zyx[plane.normal] - 1
+    assert all(0 <= i < n for i, n in zip(last.cursor_zyx, SHAPE_ZYX, strict=True))
+
+
+def test_another_cursor_forgets_the_place_between_voxels():
+    view = stepped(VIEW, plane_of(GRID, "axial", True), 1)
+    assert replace(view, cursor_zyx=(1, 2, 3)).place_zyx == (1, 2, 3)
+    assert plane_of(GRID, "axial").cursor(view) == view.cursor_zyx
+
+
+@pytest.fixture
+def grid(qtbot, store, shown):
+    store.set_pictures(shown)
+    store.change_view(cursor_zyx=CURSOR, along_patient=True, layout="orientations", image="fixed")
+    grid = Grid(store)
+    qtbot.addWidget(grid)
+    grid.resize(900, 700)
+    grid.show()
+    qtbot.waitExposed(grid)
+    grid.refresh()
+    return grid
+
+
+def test_the_readout_says_what_is_painted_under_the_pointer(grid, qtbot, store):
+    for pane in grid.panes:
+        pixels = pane.state.layers[0].draw()
+        for share in (0.4, 0.5, 0.6):
+            at = QPointF(pane.width() * share, pane.height() * share).toPoint()
+            with qtbot.waitSignal(grid.hovered, check_params_cb=lambda index: index is not None) as heard:
+                qtbot.mouseMove(pane, at)
+            (index,) = heard.args
+            across, down = pane.place_of(QPointF(at))
+            painted = pixels[
+                round(down / pane.state.plane.spacing_mm[1]), round(across / pane.state.plane.spacing_mm[0])
+            ]
+            found = hu_at(store.pictures, index)
+            assert found["fixed"] == pytest.approx(float(painted), abs=0.02)
+            point = GRID.points([index[::-1]])[0]
+            assert found["fixed"] == pytest.approx(known_hu(point), abs=0.02)
+            assert f"{found['fixed']:.0f}" in readout_text(store.pictures, index)
+
+
+def test_a_click_takes_all_panes_through_the_pixel(grid, qtbot, store):
+    pane = grid.panes[1]
+    at = QPointF(pane.width() * 0.55, pane.height() * 0.45).toPoint()
+    qtbot.mouseClick(pane, LEFT, pos=at)
+    grid.refresh()
+    for shown_pane in grid.panes:
+        clicked = pane.state.plane.voxels.points([store.view.place_zyx[::-1]])[0]
+        plane = shown_pane.state.plane
+        slice_points = pixel_points(plane, plane.index(store.view))
+        assert slice_points[0, 0, NEXT[plane.name]] == pytest.approx(clicked[NEXT[plane.name]], abs=0.01)
+    near = pane.pixel_of(pane.state.cursor_mm)
+    pixel = max(pane.state.plane.spacing_mm) * pane.transform().m11()
+    assert abs(near.x() - at.x()) <= abs(pixel)
+    assert abs(near.y() - at.y()) <= abs(pixel)
+
+
+def test_the_wheel_goes_one_slice_along_the_patient(grid, store):
+    pane = grid.panes[0]
+    before = GRID.points([store.view.place_zyx[::-1]])[0]
+    turn_wheel(pane, -1)
+    moved = GRID.points([store.view.place_zyx[::-1]])[0] - before
+    np.testing.assert_allclose(np.abs(moved), (0, 0, pane.state.plane.grid.spacing_xyz_mm[2]), atol=1e-9)
+
+
+@pytest.mark.parametrize("name", OVERLAYS)
+@pytest.mark.parametrize("plane", PLANES)
+def test_every_overlay_fits_the_slice(shown, name, plane):
+    masks = volume_of(lambda points: points[:, 0] > points[:, 0].mean()) > 0
+    labels = Labels(fixed=masks.astype(np.uint8), numbers=(1,))
+    pictures = replace(shown, rigid=masks, body=masks, fixed_valid=masks, labels=labels)
+    state = resolve(pictures, replace(VIEW, overlays=frozenset({name})), Slot(plane, "warped"))
+    base = state.layers[0].draw().shape
+    for layer in state.layers[1:]:
+        assert layer.draw().shape[:2] == base
+    strokes = [stroke for row in state.strokes for stroke in row.draw()]
+    assert len(state.layers) - 1 + len(state.strokes) == 1
+    assert not state.strokes or any(stroke.joined.any() for stroke in strokes)
+
+
+@pytest.mark.parametrize("name", [name for name, row in OVERLAYS.items() if row.of_field])
+def test_every_overlay_follows_a_preview(shown, name):
+    """The same displacement as in `shown`, on a working grid of its own, draws the same."""
+    from engine.progress import Preview
+    from engine.spatial.live_field import LiveField
+
+    region = Box.whole(SHAPE_ZYX)
+    working = GRID.resampled((4.0, 4.0, 5.0))
+    scale = np.asarray(GRID.spacing_zyx_mm) / working.spacing_zyx_mm
+    displacement = np.zeros((3, *working.shape_zyx), np.float32)
+    displacement[:] = (np.array([0.5, -1.0, 2.0]) * scale).reshape(3, 1, 1, 1)
+    preview = Preview(region, shown.warped_hu, displacement, working)
+    live = replace(shown, displacement_vox=LiveField(GRID, np.zeros_like(shown.displacement_vox), preview))
+    view = replace(VIEW, overlays=frozenset({name}))
+    before, after = (resolve(pictures, view, Slot("coronal", "warped")) for pictures in (shown, live))
+    for one, other in zip(before.layers[1:], after.layers[1:], strict=True):
+        assert np.abs(one.draw().astype(int) - other.draw()).max() <= 2
+    for one, other in zip(before.strokes, after.strokes, strict=True):
+        for first, second in zip(one.draw(), other.draw(), strict=True):
+            np.testing.assert_allclose(first.places_mm, second.places_mm, atol=1e-3)
+
+
+@pytest.mark.parametrize("comparison", COMPARISONS)
+def test_every_comparison_fits_the_slice(shown, comparison):
+    view = replace(VIEW, comparison=comparison, pointer_zyx=(6.2, 8.1, 11.4))
+    state = resolve(shown, view, Slot("coronal", "warped"))
+    assert state.layers[0].draw().shape[:2] == (state.plane.shape_zyx[0], state.plane.shape_zyx[2])
+
+
+@pytest.mark.parametrize(("quantity", "axis"), [("left", 0), ("back", 1), ("head", 2)])
+def test_directions_of_the_displacement_are_those_of_the_patient(shown, quantity, axis):
+    """u = (0.5, -1, 2) voxels z y x, the same everywhere."""
+    expected_mm = np.asarray(TURNED) @ (np.array([2.0, -1.0, 0.5]) * GRID.spacing_xyz_mm)
+    for name in PLANES:
+        plane = plane_of(GRID, name, True)
+        context = SliceContext(shown, replace(VIEW, quantity=quantity), plane, "warped")
+        inside = resolve(shown, VIEW, Slot(name, "fixed")).layers[0].draw() > -2000
+        np.testing.assert_allclose(values_mm(context)[inside], expected_mm[axis], atol=1e-4)
+    context = SliceContext(
+        replace(shown, other_warped_hu=shown.warped_hu, other_displacement_vox=shown.displacement_vox),
+        replace(VIEW, quantity="change"),
+        plane,
+        "warped",
+    )
+    assert np.abs(values_mm(context)).max() < 1e-4
+
+
+def test_a_box_is_the_outline_in_which_the_plane_cuts_it(shown):
+    box = Box(8, 15, 5, 11, 4, 9)
+    for name in PLANES:
+        state = resolve(shown, VIEW, Slot(name, "fixed"), (NamedBox("a", box),), 0)
+        (shape,), plane = state.outlines, state.plane
+        assert shape.on_slice
+        for corner in shape.cut_mm:
+            z, y, x = plane.index_at(corner, plane.cursor(VIEW))
+            faces = [abs(i - face) for i, ends in zip((z, y, x), box.ranges_zyx, strict=True) for face in
+                     (ends[0] - 0.5, ends[1] - 0.5)]  # fmt: skip
+            assert sorted(faces)[1] < 1e-6, "a corner of the cut lies on an edge of the box, where two faces meet"
+        mask = np.zeros(SHAPE_ZYX, np.uint8)
+        mask[box.slices_zyx] = 1
+        area_mm2 = plane.slice_of(mask, plane.index(VIEW)).sum() * np.prod(plane.spacing_mm)
+        across, down = np.array(shape.cut_mm).T
+        polygon_mm2 = abs(across @ np.roll(down, 1) - down @ np.roll(across, 1)) / 2
+        assert polygon_mm2 == pytest.approx(area_mm2, rel=0.12)  # pixels of some millimetres along the edges
+
+
+def test_beyond_the_voxels_there_is_no_difference(shown):
+    state = resolve(shown, VIEW, Slot("axial", "difference"))
+    pixels = state.layers[0].draw()
+    fixed = resolve(shown, VIEW, Slot("axial", "fixed")).layers[0].draw()
+    np.testing.assert_array_equal(pixels == -2048, fixed == -2048)
+    np.testing.assert_allclose(pixels[pixels > -2048], -30, atol=0.02)
+
+
+def test_a_box_beside_the_slice_is_its_shadow(shown):
+    state = resolve(shown, VIEW, Slot("axial", "fixed"), (NamedBox("a", Box(8, 12, 5, 9, 0, 1)),), 0)
+    assert not state.outlines[0].on_slice
+    assert len(state.outlines[0].cut_mm) >= 4
+
+
+def test_a_drawn_rectangle_becomes_the_smallest_box_that_holds_it(grid, qtbot, store):
+    store.change_view(drawing_box=True)
+    grid.refresh()
+    pane = grid.panes[0]
+    plane = pane.state.plane
+    middle = plane.place(CURSOR)
+    first, last = ((middle[0] - 4, middle[1] - 5), (middle[0] + 5, middle[1] + 6))
+    start, end = (pane.pixel_of(place).toPoint() for place in (first, last))
+    qtbot.mousePress(pane, LEFT, pos=start)
+    qtbot.mouseMove(pane, end)
+    qtbot.mouseRelease(pane, LEFT, pos=end)
+    (named,) = store.boxes
+    corners = [plane.index_at((across, down), CURSOR) for across in (first[0], last[0]) for down in (first[1], last[1])]
+    for axis, (low, high) in enumerate(named.box.ranges_zyx):
+        assert low - 0.5 <= min(corner[axis] for corner in corners)
+        assert high - 0.5 >= max(corner[axis] for corner in corners)
+    assert not store.view.drawing_box
+    grid.refresh()
+    assert pane.state.outlines[0].cut_mm
+    grid.grab()
+    store.change_view(drawing_box=True)
+    grid.refresh()
+    qtbot.mouseClick(pane, LEFT, pos=start)
+    assert len(store.boxes) == 1, "a click draws nothing"
+
+
+def test_an_image_that_is_cut_where_it_is_looked_at_is_read_between_voxels(shown):
+    """As during an alignment by hand: here moved by nothing, so that its values are those of the volume."""
+    from engine.spatial.section import MovedImage
+    from engine.volume import Volume
+
+    moved = MovedImage.of(Volume(shown.fixed_hu, GRID, shown.fixed_valid), GRID, np.eye(4))
+    pictures = replace(shown, moving_hu=moved, warped_hu=moved, is_draft=True)
+    values = hu_at(pictures, (6.25, 8.5, 11.75))
+    assert values["moving"] == pytest.approx(values["fixed"], abs=0.01)
+    for name in PLANES:
+        fixed, other = (resolve(pictures, VIEW, Slot(name, image)).layers[0].draw() for image in ("fixed", "moving"))
+        assert (np.abs(fixed - other) < 0.02).mean() > 0.98  # the outermost pixels may fall on either side of the edge
+
+
+def test_the_hint_names_the_key(shown):
+    assert "Shift+A" in axes_text(shown, ViewState())
+    assert "Oblique grid" in axes_text(shown, ViewState())
+    assert "Patient axes" in axes_text(shown, VIEW)
+    assert axes_text(replace(shown, geometry=replace(GRID, direction=((1, 0, 0), (0, 1, 0), (0, 0, 1)))), VIEW) == ""
+
+
+def test_the_choice_is_remembered():
+    save_view(VIEW)
+    assert load_view().along_patient
+    save_view(ViewState())
+    assert not load_view().along_patient
+
+
+def test_the_window_offers_it_for_oblique_images_alone(window, qtbot, shown):
+    from tests.app.driving import press
+
+    window.store.set_pictures(replace(shown, geometry=replace(GRID, direction=((1, 0, 0), (0, 1, 0), (0, 0, 1)))))
+    assert not window.actions_table["along_patient"].isEnabled()
+    window.store.set_pictures(shown)
+    window.store.change_view(layout="orientations", image="fixed")
+    window.grid.refresh()
+    assert "Shift+A" in window.readout.axes.text()
+    press(window, qtbot, Qt.Key.Key_A, Qt.KeyboardModifier.ShiftModifier)
+    window.grid.refresh()
+    assert window.store.view.along_patient
+    assert all(pane.state.plane.is_sampled for pane in window.grid.panes)
+    before = window.store.view.place_zyx
+    press(window, qtbot, Qt.Key.Key_Down)
+    assert window.store.view.place_zyx != before
+    window.store.add_box(Box(8, 15, 5, 11, 4, 9))
+    window.store.change_view(cursor_zyx=CURSOR)
+    window.grid.refresh()
+    pane = window.grid.panes[0]
+    (shape,) = pane.state.outlines
+    qtbot.mouseClick(pane, LEFT, pos=pane.pixel_of(shape.cut_mm[0]).toPoint())
+    assert "Shift+A" in window.message.text.text()
+    assert window.store.boxes[0].box == Box(8, 15, 5, 11, 4, 9)
+    press(window, qtbot, Qt.Key.Key_A, Qt.KeyboardModifier.ShiftModifier)
+    assert not window.store.view.along_patient
