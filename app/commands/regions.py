@@ -85,7 +85,7 @@ class Marks(Work):
         if regions is None or store.running:
             return
         if store.has_masks_of(regions):
-            store.mark(regions)
+            self._mark(regions)
             return
         fixed = store.fixed
         task = self.worker.submit(job_of(masks_of, regions, fixed), lasting=True)
@@ -109,13 +109,13 @@ class Marks(Work):
         if regions is None or store.running:
             then()
         elif store.has_masks_of(regions):
-            store.mark(regions)
-            then()
+            if self._mark(regions):
+                then()
         else:
 
             def keep(masks: Masks) -> None:
-                store.mark(regions, masks)
-                then()
+                if self._mark(regions, masks):
+                    then()
 
             self._begin(title, job_of(masks_of, regions, store.fixed), keep, leads_on=leads_on)
 
@@ -123,7 +123,16 @@ class Marks(Work):
         """Masks that were made meanwhile, unless boxes or images have changed or a step has begun since."""
         store, unmarked = self.store, self.store.unmarked()
         if unmarked is not None and unmarked.same_as(regions) and store.fixed is fixed and not store.running:
-            store.mark(regions, masks)
+            self._mark(regions, masks)
+
+    def _mark(self, regions: Regions, masks: Masks | None = None) -> bool:
+        """Give the case its regions and masks, or say what is wrong with them."""
+        try:
+            self.store.mark(regions, masks)
+        except InputError as error:
+            self.failed.emit(error)
+            return False
+        return True
 
     def _propose(self) -> None:
         case = self.store.case

@@ -242,3 +242,17 @@ def test_another_orientation_during_a_drag_lets_go_of_the_hand(opened, qtbot):
     qtbot.mouseRelease(pane, LEFT, pos=start * 0.5)
     assert store.boxes == drawn
     wait_idle(opened, qtbot)
+
+
+@pytest.mark.parametrize("use", ["optimise", "excluded"])
+def test_a_box_that_leaves_the_image_is_told_once_and_begins_nothing(opened, fake_engine, qtbot, use):
+    told = []
+    opened.commands.failed.connect(told.append)
+    opened.store.set_boxes((NamedBox("Region 1", Box(8, 20, 8, 19, 6, 99), use=use),), 0)
+    opened.commands.iso()
+    wait_idle(opened, qtbot)
+    opened.commands.guide()
+    wait_idle(opened, qtbot)
+    assert len(told) == 1
+    assert "inside the fixed image" in str(told[0])
+    assert (fake_engine.asked, opened.store.running) == ([], False)

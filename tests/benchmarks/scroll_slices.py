@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import gc
-import math
 import os
 import sys
 import tempfile
@@ -107,7 +106,7 @@ def organs(shape_zyx: tuple[int, int, int], aside: int) -> NDArray[np.uint8]:
 
 
 def measure_memory(shape_zyx: tuple[int, int, int], with_window: bool, application: QApplication) -> None:
-    """Tell the resident memory of each phase in MiB, and in copies of the two volumes.
+    """Tell the resident memory of each phase in MiB, beside one copy of the two volumes.
 
     Without a window: the same optimisation, which tells apart what the engine and its libraries take.
     """
@@ -118,10 +117,10 @@ def measure_memory(shape_zyx: tuple[int, int, int], with_window: bool, applicati
         case = large_case(shape_zyx)
         copy_mib = (case.fixed.hu.nbytes + case.moving.hu.nbytes) / MIB
         print(f"one copy of the two volumes {copy_mib:.0f} MiB")
-        tell_memory("pair, with masks and contours", seen.latest(), copy_mib)
+        tell_memory("pair, with masks and contours", seen.latest())
         if not with_window:
             finish(engine.run_step(case, engine.IsoSettings(iterations=ITERATIONS), preview=True))
-            tell_memory("optimisation alone, at most", seen.peak(), copy_mib)
+            tell_memory("optimisation alone, at most", seen.peak())
             return
         store, worker = Store(), Worker()
         commands, grid = Commands(store, worker), Grid(store)
@@ -132,17 +131,17 @@ def measure_memory(shape_zyx: tuple[int, int, int], with_window: bool, applicati
         del case
         store.change_view(layout="sheet", overlays=frozenset(("invalid", "arrows", "contours")))
         wait_idle(worker, application)
-        tell_memory("twelve panes", seen.latest(), copy_mib)
+        tell_memory("twelve panes", seen.latest())
         store.set_settings(replace(store.settings, iso_iterations=ITERATIONS))
         seen.peak()
         commands.iso()
         wait_idle(worker, application)
-        tell_memory("twelve panes during the optimisation, at most", seen.peak(), copy_mib)
-        tell_memory("after it", seen.latest(), copy_mib)
+        tell_memory("twelve panes during the optimisation, at most", seen.peak())
+        tell_memory("after it", seen.latest())
         commands.iso()
         wait_idle(worker, application)
-        tell_memory("twelve panes during a second one, at most", seen.peak(), copy_mib)
-        tell_memory("after it", seen.latest(), copy_mib)
+        tell_memory("twelve panes during a second one, at most", seen.peak())
+        tell_memory("after it", seen.latest())
         worker.shut_down()
 
 
@@ -196,8 +195,8 @@ def resident_mib() -> float:
     return pages * os.sysconf("SC_PAGE_SIZE") / MIB
 
 
-def tell_memory(phase: str, taken_mib: float, copy_mib: float = math.nan) -> None:
-    print(f"{phase:46s} {taken_mib:7.0f} MiB {taken_mib / copy_mib:6.2f} copies")
+def tell_memory(phase: str, taken_mib: float) -> None:
+    print(f"{phase:46s} {taken_mib:7.0f} MiB")
 
 
 def wait_idle(worker: Worker, application: QApplication) -> None:
