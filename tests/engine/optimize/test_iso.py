@@ -11,7 +11,7 @@ import torch
 from engine.geometry import Geometry
 from engine.metrics import field_figures
 from engine.models import load_network
-from engine.optimize.iso import ImageSettings, Refined, iso
+from engine.optimize.iso import ImageSettings, Refined, finest_spacing_mm, iso
 from engine.preprocess import body_box, body_of
 from engine.progress import STOP, Job, PreviewClock, Progress, finish
 from engine.registration import Registration
@@ -138,6 +138,22 @@ def test_the_same_again_gives_the_same_bits(jobs: Jobs) -> None:
     first, second = finish(jobs["field"]()), finish(jobs["field"]())
 
     np.testing.assert_array_equal(first.displacement_vox, second.displacement_vox)
+
+
+@pytest.mark.parametrize(
+    ("voxel_mm", "voxels", "finest_mm"),
+    [(1.0, 100, 2.0), (2.5, 40, 2.5), (4.0, 30, 4.0), (1.25, 256, (320**3 / 2e6) ** (1 / 3)), (2.0, 200, 3.0)],
+)
+def test_the_finest_grid_is_as_fine_as_two_million_voxels_allow(voxel_mm: float, voxels: int, finest_mm: float) -> None:
+    """Between two and three millimeters, but never finer than the image."""
+    shape = (voxels, voxels, voxels)
+    water = np.broadcast_to(np.float32(0.0), shape)
+    geometry = Geometry(shape, (voxel_mm, voxel_mm, 2 * voxel_mm))
+
+    found = finest_spacing_mm(Volume(water, Geometry(shape, (voxel_mm,) * 3), np.broadcast_to(np.True_, shape)))
+
+    assert found == pytest.approx(finest_mm, rel=0.02)
+    assert finest_spacing_mm(Volume(water, geometry, np.broadcast_to(np.True_, shape))) >= found
 
 
 @pytest.mark.parametrize("iterations", [1, 2, 3])
