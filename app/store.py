@@ -312,8 +312,9 @@ class Store(QObject):
         guidance = self.case.guidance
         if masks is not None:
             guidance = replace(guidance, rigid=masks[0], excluded=masks[1])
+        case = self.case.marked(regions, guidance)
         self._guided = regions
-        self.set_case(self.case.marked(regions, guidance))
+        self.set_case(case)
         self.guidance_changed.emit()
 
     def remove_box(self, number: int) -> None:

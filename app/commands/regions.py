@@ -12,7 +12,7 @@ from app.commands.work import Work
 from app.store import Store
 from app.texts import mark, tr
 from app.viewer.boxes import USES
-from app.worker import Worker, job_of
+from app.worker import Task, Worker, job_of
 from engine.case import Case
 from engine.errors import InputError
 from engine.preprocess import BONE_HU, Masks, holds, masks_of, shrunk_to_body
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 _GUIDE_DELAY_MS = 200
 """Masks are made when the hand rests, so that dragging stays smooth."""
 
-
 _PROPOSING = mark("Proposing regions")
 
 
@@ -35,6 +34,8 @@ class Marks(Work):
 
     def __init__(self, store: Store, worker: Worker, parent: QObject | None = None) -> None:
         super().__init__(store, worker, parent)
+        self._marking: tuple[Regions, Task] | None = None
+        self._unmarkable: Regions | None = None
         store.guidance_changed.connect(self.autosave.write)
         self._guide_due = QTimer(self, singleShot=True, interval=_GUIDE_DELAY_MS)
         self._guide_due.timeout.connect(self.guide)
@@ -79,7 +80,10 @@ class Marks(Work):
         self._begin(tr("Looking for the body"), job_of(shrunk_to_body, named.box, fixed), keep)
 
     def guide(self) -> None:
-        """Have boxes and masks of the case brought up to date, unless a step runs that began with those it has."""
+        """Have boxes and masks of the case brought up to date, unless a step runs that began with those it has.
+
+        Masks that are being made are not asked for twice, and those that could not be made not again.
+        """
         self._guide_due.stop()
         store, regions = self.store, self.store.unmarked()
         if regions is None or store.running:
@@ -87,10 +91,16 @@ class Marks(Work):
         if store.has_masks_of(regions):
             self._mark(regions)
             return
+        asked_for = (self._unmarkable, self._marking and self._marking[0])
+        if any(other is not None and other.same_as(regions) for other in asked_for):
+            return
+        self._drop_marking()
         fixed = store.fixed
         task = self.worker.submit(job_of(masks_of, regions, fixed), lasting=True)
+        self._marking = regions, task
         task.succeeded.connect(lambda masks: self._take_masks(regions, fixed, masks))
-        task.failed.connect(self.failed)
+        task.failed.connect(lambda error: self._give_up(regions, error))
+        task.ended.connect(lambda: self._forget(task))
 
     def propose_regions(self) -> None:
         """Look for places that probably are still wrong and make them boxes."""
@@ -117,7 +127,22 @@ class Marks(Work):
                 if self._mark(regions, masks):
                     then()
 
+            self._drop_marking()
             self._begin(title, job_of(masks_of, regions, store.fixed), keep, leads_on=leads_on)
+
+    def _drop_marking(self) -> None:
+        """Let go of the masks that are being made: they are out of date, or a step makes them itself."""
+        if self._marking is not None:
+            self._marking[1].cancel()
+            self._marking = None
+
+    def _forget(self, task: Task) -> None:
+        if self._marking is not None and self._marking[1] is task:
+            self._marking = None
+
+    def _give_up(self, regions: Regions, error: BaseException) -> None:
+        self._unmarkable = regions
+        self.failed.emit(error)
 
     def _take_masks(self, regions: Regions, fixed: Volume, masks: Masks) -> None:
         """Masks that were made meanwhile, unless boxes or images have changed or a step has begun since."""

@@ -19,8 +19,6 @@ from engine.progress import STOP, Job, Preview, PreviewClock, Progress
 
 _FOLD_WEIGHT = 5.0
 _WARM_UP = 10
-_REST = 0.003
-"""Share of the learning rate when a search has settled."""
 _MASK_EVERY = 10
 """Iterations between two looks at which voxels both scanners saw."""
 
@@ -108,17 +106,16 @@ def _settled(problem: Problem, iterations: int, total: int) -> int:
     """After how many of these iterations the search settles, as many as would be its share of the stage."""
     if problem.settles_after is None or total <= problem.settles_after:
         return iterations
-    return round(iterations * problem.settles_after / total)
+    return max(1, round(iterations * problem.settles_after / total))
 
 
 def _pace(iteration: int, settled: int) -> float:
     """Share of the learning rate: a short rise, since Adam's first steps move all by the whole of it, then a cosine.
 
-    After it the rate falls as 1 / iteration, so that even many more iterations end near where the cosine ended.
+    From its end on it falls as 1 / iteration, so that even many more iterations end near where the cosine ended.
     """
-    if iteration > settled:
-        return _REST * settled / iteration
-    return min(1.0, iteration / _WARM_UP) * 0.5 * (1.0 + math.cos(math.pi * iteration / (settled + 1)))
+    cosine = 0.5 * (1.0 + math.cos(math.pi * min(iteration, settled) / (settled + 1)))
+    return min(1.0, iteration / _WARM_UP) * cosine * settled / max(iteration, settled)
 
 
 def _progress(problem: Problem, state: _State, done: int, total: int, preview: Preview | None, best: bool) -> Progress:

@@ -13,6 +13,7 @@ import engine
 from app.autosave import unsaved_cases
 from app.commands import regions
 from app.panels.regions import masks_text
+from app.worker import job_of
 from engine.io.images import write_image
 from engine.preprocess import masks_of
 from engine.roi import Box
@@ -316,3 +317,36 @@ def test_voxels_from_files_are_counted_once(opened, mask, monkeypatch, qtbot):
     assert counted == [("excluded",)]
     assert opened.regions.masks.text() == "From files: 45 voxels excluded"
     wait_idle(opened, qtbot)
+
+
+def test_masks_that_are_being_made_are_not_asked_for_twice(opened, monkeypatch, qtbot):
+    made, may_go_on = [], threading.Event()
+
+    def watched(*arguments):
+        made.append(arguments)
+        return masks_of(*arguments)
+
+    monkeypatch.setattr(regions, "masks_of", watched)
+    blocked = opened.worker.submit(job_of(may_go_on.wait, 10))
+    opened.store.add_box(BONY)
+    opened.commands.use_box("excluded")
+    for _ in range(3):
+        opened.commands.guide()
+    with qtbot.waitSignal(blocked.ended):
+        may_go_on.set()
+    wait_idle(opened, qtbot)
+    qtbot.waitUntil(lambda: opened.store.case.guidance.excluded is not None)
+    assert len(made) == 1
+
+
+def test_masks_that_cannot_be_made_are_told_once_and_let_the_window_close(opened, monkeypatch, qtbot):
+    def fail(*_arguments):
+        raise MemoryError("no room for masks")
+
+    monkeypatch.setattr(regions, "masks_of", fail)
+    opened.store.add_box(BONY)
+    opened.commands.use_box("excluded")
+    with qtbot.waitSignal(opened.commands.failed):
+        opened.commands.guide()
+    opened.close()
+    qtbot.waitUntil(lambda: not opened.isVisible(), timeout=10_000)

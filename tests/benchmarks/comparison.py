@@ -94,7 +94,7 @@ def main() -> None:
     arguments = parser.parse_args()
     pairs = [_phantom(case) for case in phantom_cases(arguments.cases, tuple(arguments.size))]
     if arguments.lung:
-        pairs.append(Pair("real lung pair", "lung", lambda folder: _lung(arguments.lung, folder)))
+        pairs.append(Pair("real lung pair, matched points", "lung", lambda folder: _lung(arguments.lung, folder)))
     rows = Rows(arguments.out / "peers.csv")
     bench = Bench(arguments.threads, (sys.executable, *arguments.peers_python), arguments.again)
     for pair in pairs:
@@ -199,7 +199,7 @@ def _table(group: list[Row]) -> tuple[tuple[str, ...], list[list[str]]]:
     if not any(row.get("coarse_mean_mm") for row in group):
         return _HEADINGS, cells
     for name, line in zip(METHODS, cells, strict=True):
-        done = [row for row in group if row["method"] == name and row["status"] == DONE]
+        done = [row for row in group if row["method"] == name and row.get("coarse_mean_mm")]
         line += [f"{_mean(column, done):.2f}" if done else "" for column in ("tre_95_mm", "coarse_mean_mm")]
     return (*_HEADINGS, *_MORE_HEADINGS), cells
 
