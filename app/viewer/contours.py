@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from engine.spatial.section import CarriedLabels
 
 RGB = tuple[int, int, int]
+Cut = Callable[["LabelArray | CarriedLabels", Plane, float], LabelArray]
 Side = Literal["fixed", "aligned", "warped"]
 _SIDES: dict[ImageName, tuple[Side, ...]] = {
     "fixed": ("fixed", "warped"),
@@ -49,6 +52,10 @@ class Contour:
     carried: bool = False
 
 
+def _cut(labels: LabelArray | CarriedLabels, plane: Plane, index: float) -> LabelArray:
+    return plane.slice_of(labels, index)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Labels:
     """On the fixed grid: labels of the fixed image, those of the moving one as it is aligned, and as it is warped.
@@ -64,12 +71,14 @@ class Labels:
         default_factory=dict, init=False, repr=False
     )
 
-    def on(self, image: ImageName, plane: Plane, index: float, hidden: frozenset[int]) -> tuple[Contour, ...]:
-        """What is drawn over a slice of an image."""
-        found = [contour for side in _SIDES[image] for contour in self._of(side, plane, index)]
+    def on(
+        self, image: ImageName, plane: Plane, index: float, hidden: frozenset[int], cut: Cut = _cut
+    ) -> tuple[Contour, ...]:
+        """What is drawn over a slice of an image. `cut` gives that slice of labels."""
+        found = [contour for side in _SIDES[image] for contour in self._of(side, plane, index, cut)]
         return tuple(contour for contour in found if contour.number not in hidden)
 
-    def _of(self, side: Side, plane: Plane, index: float) -> tuple[Contour, ...]:
+    def _of(self, side: Side, plane: Plane, index: float, cut: Cut) -> tuple[Contour, ...]:
         """The last slice of each plane is remembered."""
         if side == "warped" and self.warped is self.aligned:
             side = "aligned"
@@ -78,7 +87,7 @@ class Labels:
             return ()
         known = self._known.get((side, plane.name))
         if known is None or known[0] != (plane, index):
-            contours = outlined(plane.slice_of(labels, index), plane.spacing_mm)
+            contours = outlined(cut(labels, plane, index), plane.spacing_mm)
             known = (
                 (plane, index),
                 tuple(
@@ -92,53 +101,58 @@ class Labels:
 
 def outlined(labels: NDArray[np.integer], spacing_mm: tuple[float, float]) -> tuple[Contour, ...]:
     """Closed outlines of all structures of a slice (rows, columns); `spacing_mm` across and down."""
+    width = labels.shape[1] + 2
     number, start, end = _steps(labels)
     if not number.size:
         return ()
     order, first = _walked(_following(number, start, end))
-    places_mm = ((start + end - 1) / 2)[order, ::-1] * spacing_mm
-    bends = _bends((end - start)[order], first)
-    loop_of = np.repeat(np.arange(first.size), np.diff(first, append=order.size))[bends]
+    bent = _bends((end - start)[order], first)
+    bends = order[bent]
+    loop_of = np.repeat(np.arange(first.size), np.diff(first, append=order.size))[bent]
     opens, closes = (np.searchsorted(loop_of, np.arange(first.size), side) for side in ("left", "right"))
-    places_mm = places_mm[bends]
-    closed_mm = np.insert(places_mm, closes, places_mm[opens], axis=0)
+    closed = np.insert(bends, closes, bends[opens])
     last = closes + np.arange(first.size)
-    joined = np.ones(len(closed_mm), dtype=bool)
+    joined = np.ones(closed.size, dtype=bool)
     joined[last] = False
-    numbers = number[order][first]
-    cuts = last[np.flatnonzero(np.diff(numbers))] + 1
-    parts = zip(np.split(closed_mm, cuts), np.split(joined, cuts), strict=True)
-    return tuple(Contour(int(n), *part) for n, part in zip(np.unique(numbers), parts, strict=True))
+    (row, column), (next_row, next_column) = (np.divmod(corner[closed], width) for corner in (start, end))
+    places_mm = np.stack([(column + next_column - 1) / 2, (row + next_row - 1) / 2], axis=1) * spacing_mm
+    numbers = number[order[first]]
+    opened = np.r_[0, last[np.flatnonzero(np.diff(numbers))] + 1, closed.size].tolist()
+    parts = (slice(*ends) for ends in pairwise(opened))
+    return tuple(
+        Contour(n, places_mm[part], joined[part]) for n, part in zip(np.unique(numbers).tolist(), parts, strict=True)
+    )
 
 
 def _steps(labels: NDArray[np.integer]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
     """Voxel edges between a structure and anything else, each walked with the structure to the left.
 
-    Its number (N,), in ascending order, and the corners (N, 2) where the edge begins and ends; corner (i, j) is the
-    upper left one of voxel (i, j).
+    Its number (N,), in ascending order, and the corners (N,) where the edge begins and ends; with `columns` of labels,
+    corner `i * (columns + 2) + j` is the upper left one of voxel (i, j).
     """
-    around = np.pad(labels, 1)
-    found = []
-    for one, other, along in (
-        (around[:-1, 1:-1], around[1:, 1:-1], (0, 1)),
-        (around[1:-1, 1:], around[1:-1, :-1], (1, 0)),
-    ):
-        edges = np.nonzero(one != other)
-        low = np.column_stack(edges)
-        high = low + along
-        found += [(one[edges], low, high), (other[edges], high, low)]
-    number, start, end = (np.concatenate(parts).astype(np.int64) for parts in zip(*found, strict=True))
+    rows, columns = labels.shape
+    width = columns + 2
+    around = np.zeros((rows + 2, width), labels.dtype)
+    around[1:-1, 1:-1] = labels
+    flat = around.ravel()
+    below, beside = np.flatnonzero(flat[:-width] != flat[width:]), np.flatnonzero(flat[:-1] != flat[1:])
+    found = [
+        (flat[below], below - 1, below),
+        (flat[below + width], below, below - 1),
+        (flat[beside + 1], beside - width, beside),
+        (flat[beside], beside, beside - width),
+    ]
+    number, start, end = (np.concatenate(parts) for parts in zip(*found, strict=True))
     order = np.argsort(number, kind="stable")
-    order = order[number[order] > 0]
-    return number[order], start[order], end[order]
+    order = order[np.searchsorted(number[order], 0, "right") :]
+    return number[order].astype(np.int64), start[order], end[order]
 
 
 def _following(number: NDArray[np.int64], start: NDArray[np.int64], end: NDArray[np.int64]) -> NDArray[np.int64]:
     """For each step the one of the same structure that begins where it ends."""
-    rows, columns = end.max(axis=0) + 1
-    starts, ends = ((number * rows + corner[:, 0]) * columns + corner[:, 1] for corner in (start, end))
+    corners = int(end.max()) + 1
     following = np.empty_like(number)
-    following[np.argsort(ends, kind="stable")] = np.argsort(starts, kind="stable")
+    following[np.argsort(number * corners + end, kind="stable")] = np.argsort(number * corners + start, kind="stable")
     return following
 
 
@@ -158,11 +172,11 @@ def _walked(following: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np
 
 def _bends(direction: NDArray[np.int64], first: NDArray[np.int64]) -> NDArray[np.bool_]:
     """Whether the outline bends at a step; what lies on a straight piece between others need not be drawn."""
-    last = np.r_[first[1:], len(direction)] - 1
-    before = np.arange(-1, len(direction) - 1)
-    before[first] = last
-    turned = (direction != direction[before]).any(axis=1)
-    after = np.arange(1, len(direction) + 1)
-    after[last] = first
-    bends: NDArray[np.bool_] = turned | turned[after]
+    last = np.r_[first[1:], direction.size] - 1
+    before = np.roll(direction, 1)
+    before[first] = direction[last]
+    turned = direction != before
+    after = np.roll(turned, -1)
+    after[last] = turned[first]
+    bends: NDArray[np.bool_] = turned | after
     return bends

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 import numpy as np
@@ -204,8 +205,7 @@ class Pane(QWidget):
         known = self._paths.get(strokes.key[0])
         if known is not None and known[0] == strokes.key:
             return known
-        paths = [(_pen(stroke), arrayToQPath(*stroke.places_mm.T, connect=stroke.joined)) for stroke in strokes.draw()]
-        return strokes.key, paths
+        return strokes.key, [(_pen(stroke), _path(stroke)) for stroke in strokes.draw()]
 
     def _imaged(self, layer: Layer) -> tuple[tuple[object, ...], QImage | None]:
         key = (*layer.key, layer.levels)
@@ -213,6 +213,12 @@ class Pane(QWidget):
         if known is not None and known[0] == key:
             return known
         return key, image_of(layer.draw(), layer.levels)
+
+
+@lru_cache(maxsize=256)
+def _path(stroke: Stroke) -> QPainterPath:
+    """Made once for all panes that draw a stroke."""
+    return arrayToQPath(*stroke.places_mm.T, connect=stroke.joined)
 
 
 def _pen(stroke: Stroke) -> QPen:

@@ -87,8 +87,13 @@ class Plane:
         if self.is_sampled:
             sampled: NDArray[Any] = getattr(section_of(self, index), how)(volume)
             return sampled
-        plane: NDArray[Any] = volume[tuple(index if axis == self.normal else slice(None) for axis in range(3))]
+        plane: NDArray[Any] = volume[self.part(index)]
         return plane if self.row < self.column else plane.T
+
+    def part(self, index: float) -> tuple[Any, Any, Any]:
+        """What cuts a slice out of a (Z, Y, X) array of the grid."""
+        z, y, x = (index if axis == self.normal else slice(None) for axis in range(3))
+        return z, y, x
 
     def to_grid(self, index_zyx: Continuous) -> Continuous:
         """The index in `grid` of one in `voxels`."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
@@ -33,13 +32,13 @@ from app.viewer.view_state import (
 from engine.geometry import Geometry
 from engine.regions import NamedBox
 from engine.roi import Box
-from engine.shapes import DisplacementArray, HuArray, MaskArray
+from engine.shapes import DisplacementArray, HuArray, LabelArray, MaskArray
 from engine.volume import PADDING_HU
 
 if TYPE_CHECKING:
     from app.viewer.overlays import Overlay
     from engine.spatial.live_field import LiveField
-    from engine.spatial.section import MovedImage
+    from engine.spatial.section import CarriedLabels, MovedImage
 
 _LAST_AXIS = 2
 _MOST_VOXELS = 2**20
@@ -47,6 +46,8 @@ _MOST_VOXELS = 2**20
 
 _SLAB = 16
 """Columns of 4 bytes in a line of the processor's cache."""
+
+_SLABS = ("fixed", "moving", "warped", "u0", "u1", "u2", "body", "valid", "labels")
 
 Pixels = NDArray[np.generic]
 RGB = tuple[int, int, int]
@@ -149,6 +150,18 @@ class Pictures:
         """(rows, columns): where the fixed image says something."""
         return self._remembered("valid", self.fixed_valid, plane, index, "wholly")
 
+    def labels_slice_of(self, labels: LabelArray | CarriedLabels, plane: Plane, index: float) -> LabelArray:
+        """(rows, columns) of labels, carried ones by the slices of u that are drawn from as well."""
+        if isinstance(labels, np.ndarray):
+            return self._remembered("labels", labels, plane, index, "nearest")
+        u = self.displacement_vox
+        if plane.is_sampled or u is None or labels.displacement_vox is not u:
+            return plane.slice_of(labels, index)
+        moved = (self.displacement_slice_of(axis, plane, index) for axis in range(3))
+        is_turned = plane.row > plane.column
+        carried = labels.cut(plane.part(int(index)), [along.T if is_turned else along for along in moved])
+        return carried.T if is_turned else carried
+
     def _remembered(
         self, name: str, source: Any, plane: Plane, index: float, how: How, part: Callable[[], Any] | None = None
     ) -> Any:
@@ -167,7 +180,7 @@ class Pictures:
 
         Slabs of different volumes end at different columns, so that no slice has to wait for all.
         """
-        shift = zlib.crc32(name.encode()) % _SLAB
+        shift = _SLABS.index(name)
         first = (index + shift) // _SLAB * _SLAB - shift
         key = name, "slab"
         known = self._slices.get(key)
@@ -269,19 +282,19 @@ class SliceContext:
         """(rows, columns): the patient, if it is known where that is."""
         return self.pictures.body_slice_of(self.plane, self.index)
 
-    def moved_mm(self, axis: int) -> HuArray:
-        """(rows, columns) displacement along an axis of the plane's grid (0 z, 1 y, 2 x) in mm."""
+    def moved_mm(self, axis: int, part: tuple[slice, ...] = ()) -> HuArray:
+        """(rows, columns) displacement along an axis of the plane's grid (0 z, 1 y, 2 x) in mm, or part of it."""
         weights = self.plane.mm_a_voxel[axis]
         first, *rest = (
-            self.pictures.displacement_slice_of(own, self.plane, self.index) * weights[own]
+            self.pictures.displacement_slice_of(own, self.plane, self.index)[part] * weights[own]
             for own in np.flatnonzero(weights)
         )
         total: HuArray = sum(rest, first)
         return total
 
-    def in_plane_mm(self) -> tuple[HuArray, HuArray]:
-        """(rows, columns) displacement across and down this slice in mm."""
-        return self.moved_mm(self.plane.column), self.moved_mm(self.plane.row)
+    def in_plane_mm(self, part: tuple[slice, ...] = ()) -> tuple[HuArray, HuArray]:
+        """(rows, columns) displacement across and down this slice in mm, or part of it."""
+        return self.moved_mm(self.plane.column, part), self.moved_mm(self.plane.row, part)
 
     def key(self, *parts: object) -> tuple[object, ...]:
         return (*parts, self.pictures.version_of(self.image), self.plane, self.index)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,6 +16,7 @@ from engine.registration import Registration
 from engine.shapes import DisplacementArray, HuArray, LabelArray, MaskArray, Matrix
 from engine.spatial.live_field import LiveField
 from engine.spatial.oblique import Section
+from engine.structures import Ranges, occupied_zyx
 from engine.volume import PADDING_HU, Volume
 
 Part = tuple[Any, Any, Any]
@@ -23,6 +25,12 @@ Part = tuple[Any, Any, Any]
 _WHOLLY_VALID = 0.999
 _LARGE = 2**16
 """Voxels of a part that takes longer than a hand in motion should wait."""
+
+_AT_ONCE = 2**14
+"""Voxels of which labels are worked out together: what is needed for them stays in the processor's cache."""
+
+_ROUNDING = 0.01
+"""Voxels by which single precision may be wrong."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -94,22 +102,24 @@ class CarriedLabels:
         return cls(labels, geometry, registration.fixed, registration.rigid, u)
 
     def __getitem__(self, part: Part) -> LabelArray:
-        block = _Block.of(self.fixed, part)
+        u = self.displacement_vox
+        return self.cut(part, () if u is None else [component[part] for component in u])
+
+    def cut(self, part: Part, displacement_vox: Sequence[HuArray]) -> LabelArray:
+        """The part, by the three components of u there, or by none; worked out where a structure can come from."""
+        whole = _Block.of(self.fixed, part)
+        u = [component.reshape(whole.shape) for component in displacement_vox]
         linear, offset = _index_map_zyx(self.fixed, self.geometry, self.rigid)
-        positions = block.positions(linear, offset)
-        if self.displacement_vox is not None:
-            u = [component[part].reshape(block.shape) for component in self.displacement_vox]
-            moves = [sum(weight * along for weight, along in zip(row, u, strict=True)) for row in linear]
-            positions = [place + move for place, move in zip(positions, moves, strict=True)]
-        seen = np.broadcast_to(_inside(positions, self.labels.shape), block.shape)
-        nearest: NDArray[np.intp] = np.zeros(block.shape, np.intp)
-        for place, size in zip(positions, self.labels.shape, strict=True):
-            nearest *= size
-            nearest += (place + np.float32(0.5)).astype(np.int32)
-        nearest[~seen] = 0
-        carried = self.labels.ravel().take(nearest)
-        carried[~seen] = 0
-        return carried.reshape(block.asked)
+        carried = np.zeros(whole.shape, self.labels.dtype)
+        window = whole.reaching(occupied_zyx(self.labels), linear, offset, u)
+        for band in _bands(window):
+            positions = whole.within(band).positions(linear, offset)
+            for place, row in zip(positions, linear.astype(np.float32), strict=True):
+                for weight, component in zip(row, u, strict=False):
+                    if weight:
+                        place += weight * component[band]
+            carried[band] = _nearest(self.labels, positions)
+        return carried.reshape(whole.asked)
 
     def on(self, section: Section) -> LabelArray:
         """(rows, columns) of labels at the pixels of a section of the fixed grid."""
@@ -140,6 +150,28 @@ class _Block:
         shape = tuple(-(-n // step) for n, step in zip(self.shape, steps, strict=True))
         return replace(self, start=start, shape=shape, steps=steps)
 
+    def reaching(self, there: Ranges, linear: Matrix, offset: Matrix, u: Sequence[HuArray]) -> tuple[slice, ...]:
+        """The window of the part outside which no x + u(x) is mapped into ranges of the moving grid."""
+        low, high = np.array(there, dtype=np.float64).T - 0.5
+        inverse = np.linalg.inv(linear)
+        middle, half = inverse @ ((low + high) / 2 - offset), np.abs(inverse) @ ((high - low) / 2) + _ROUNDING
+        moves = [(float(along.min()), float(along.max())) if along.size else (0.0, 0.0) for along in u] or [
+            (0.0, 0.0)
+        ] * 3
+        window = []
+        for axis, (back, on) in enumerate(moves):
+            first = math.ceil(middle[axis] - half[axis] - on - self.start[axis])
+            last = math.floor(middle[axis] + half[axis] - back - self.start[axis])
+            start = min(max(first, 0), self.shape[axis])
+            window.append(slice(start, min(max(last + 1, start), self.shape[axis])))
+        return tuple(window)
+
+    def within(self, window: tuple[slice, ...]) -> _Block:
+        """The voxels of a window of a part without steps."""
+        start = tuple(first + cut.start for first, cut in zip(self.start, window, strict=True))
+        shape = tuple(cut.stop - cut.start for cut in window)
+        return _Block(start, shape, shape)
+
     def cut(self, array: HuArray | MaskArray, linear: Matrix, offset: Matrix) -> HuArray:
         """Values at the mapped places, linear, edge values outside."""
         first = linear @ self.start + offset
@@ -152,10 +184,11 @@ class _Block:
         """For z, y and x the mapped index of every voxel, in single precision."""
         along = zip(self.start, self.shape, self.steps, strict=True)
         z, y, x = np.ix_(*(first + step * np.arange(n) for first, n, step in along))
-        return [
-            (row[0] * z + row[1] * y + (row[2] * x + place)).astype(np.float32)
-            for row, place in zip(linear, offset, strict=True)
-        ]
+        found = []
+        for row, place in zip(linear, offset, strict=True):
+            index = np.empty(self.shape, np.float32)
+            found.append(np.add(row[0] * z + row[1] * y, row[2] * x + place, out=index, casting="same_kind"))
+        return found
 
 
 def _index_map_zyx(fixed: Geometry, moving: Geometry, rigid: Matrix) -> tuple[Matrix, Matrix]:
@@ -167,6 +200,31 @@ def _index_map_zyx(fixed: Geometry, moving: Geometry, rigid: Matrix) -> tuple[Ma
 def _shape(volume: NDArray[Any]) -> tuple[int, int, int]:
     depth, rows, columns = volume.shape
     return depth, rows, columns
+
+
+def _bands(window: tuple[slice, ...]) -> Iterator[tuple[slice, ...]]:
+    """A window in pieces along its first axis that has a length, none much larger than `_AT_ONCE`."""
+    sizes = [cut.stop - cut.start for cut in window]
+    axis = next((axis for axis, size in enumerate(sizes) if size > 1), 0)
+    step = max(1, _AT_ONCE * sizes[axis] // max(1, math.prod(sizes)))
+    for start in range(window[axis].start, window[axis].stop, step):
+        piece = slice(start, min(start + step, window[axis].stop))
+        yield *window[:axis], piece, *window[axis + 1 :]
+
+
+def _nearest(labels: LabelArray, positions: list[NDArray[np.float32]]) -> LabelArray:
+    """The labels at the voxels nearest to positions, 0 outside, as ITK has it. Above -1 a cast rounds down."""
+    flat: NDArray[np.intp] = np.zeros(positions[0].shape, np.intp)
+    seen = np.ones(positions[0].shape, dtype=bool)
+    for place, size in zip(positions, labels.shape, strict=True):
+        index = (place + np.float32(1.5)).astype(np.int32)
+        index -= 1
+        seen &= index.view(np.uint32) < size
+        flat *= size
+        flat += index
+    found: LabelArray = labels.ravel().take(flat, mode="clip")
+    found *= seen
+    return found
 
 
 def _inside(positions: list[NDArray[np.float32]], shape: tuple[int, ...]) -> MaskArray:

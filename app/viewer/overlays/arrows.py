@@ -51,8 +51,8 @@ def _thinned(context: SliceContext, step_mm: float) -> tuple[NDArray[np.float64]
     across, down = plane.spacing_mm
     steps = max(1, round(step_mm / down)), max(1, round(step_mm / across))
     thin = tuple(slice(step // 2, None, step) for step in steps)
-    in_plane = [values[thin] for values in context.in_plane_mm()]
-    through = context.moved_mm(plane.normal)[thin]
+    in_plane = context.in_plane_mm(thin)
+    through = context.moved_mm(plane.normal, thin)
     lengths = np.sqrt(in_plane[0] ** 2 + in_plane[1] ** 2 + through**2)
     counted = lengths >= _SHORTEST_MM
     body = context.body()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
+from app.viewer.contours import Contour
 from app.viewer.slicing import SliceContext, Stroke, Strokes
 
 
@@ -10,7 +13,13 @@ def strokes(context: SliceContext) -> Strokes:
     labels, plane, hidden = context.pictures.labels, context.plane, context.view.hidden_structures
 
     def draw() -> tuple[Stroke, ...]:
-        contours = labels.on(context.image, plane, context.index, hidden)
-        return tuple(Stroke(contour.rgb, contour.places_mm, contour.joined, contour.carried) for contour in contours)
+        contours = labels.on(context.image, plane, context.index, hidden, context.pictures.labels_slice_of)
+        return tuple(_stroke(contour) for contour in contours)
 
     return Strokes(("contours", labels, context.image, plane, context.index, hidden), draw)
+
+
+@lru_cache(maxsize=256)
+def _stroke(contour: Contour) -> Stroke:
+    """The same object for all panes that show an outline."""
+    return Stroke(contour.rgb, contour.places_mm, contour.joined, contour.carried)

@@ -7,8 +7,13 @@ import pytest
 from PySide6.QtCore import QEvent, QPoint, QPointF, Qt
 from PySide6.QtWidgets import QApplication
 
+import engine
+from app.viewer import contours
+from app.viewer import pane as pane_module
+from app.viewer.contours import Labels, outlined
 from app.viewer.grid import Grid
 from app.viewer.pane import Pane, image_of, screen_transform
+from app.viewer.planes import plane_of
 from app.viewer.pop_out import PopOut
 from app.viewer.slicing import resolve
 from app.viewer.view_state import IMAGES, PLANES, Slot, ViewState
@@ -256,3 +261,55 @@ def test_split_and_spyglass_follow_the_pointer_in_every_pane(grid, qtbot, store)
     assert grid.panes[2].state.glass_mm[:2] == pytest.approx((10.0, 24.0), abs=0.5)
     QApplication.sendEvent(grid.panes[0], QEvent(QEvent.Type.Leave))
     assert store.view.pointer_zyx is None
+
+
+@pytest.fixture
+def outlined_slices(monkeypatch):
+    """The shape of every slice of which outlines are made."""
+    found = []
+
+    def seen(labels, spacing_mm):
+        found.append(labels.shape)
+        return outlined(labels, spacing_mm)
+
+    monkeypatch.setattr(contours, "outlined", seen)
+    return found
+
+
+def test_twelve_panes_share_the_outlines_of_a_slice(grid, store, pictures, outlined_slices):
+    """Outlines of one plane alone follow the cursor, one of each side, and each is traced once for all its panes."""
+    geometry, u = pictures.geometry, np.ones((3, *pictures.geometry.shape_zyx), np.float32)
+    own, other = (np.zeros(geometry.shape_zyx, np.uint8) for _ in range(2))
+    own[2:9, 5:9, 6:12], other[2:9, 4:12, 9:15] = 1, 2
+    aligned = engine.CarriedLabels(other, geometry, geometry, np.eye(4))
+    labels = Labels(own, aligned, replace(aligned, displacement_vox=u), (1, 2))
+    store.set_pictures(replace(pictures, displacement_vox=u, labels=labels))
+    store.set_view(store.view.arranged("sheet"))
+    store.change_view(overlays=frozenset({"contours"}), cursor_zyx=(5, 7, 10))
+    grid.refresh()
+    assert len(outlined_slices) == 9
+    outlined_slices.clear()
+    traced = pane_module._path.cache_info().misses
+
+    store.change_view(cursor_zyx=(6, 7, 10))
+    grid.refresh()
+
+    assert outlined_slices == [(20, 26)] * 3
+    assert pane_module._path.cache_info().misses == traced + 3
+    assert [len(pane.state.strokes[0].draw()) for pane in grid.panes[:4]] == [2, 1, 2, 2]
+
+
+@pytest.mark.parametrize("plane", PLANES)
+def test_labels_are_carried_by_the_slices_of_the_displacement(pictures, plane):
+    """On a grid whose rows are the columns of its planes, too."""
+    for direction in (np.eye(3), np.eye(3)[[1, 2, 0]]):
+        geometry = replace(pictures.geometry, direction=tuple(map(tuple, direction)))
+        rng = np.random.default_rng(4)
+        u = rng.uniform(-2, 2, (3, *geometry.shape_zyx)).astype(np.float32)
+        numbers = rng.integers(0, 4, geometry.shape_zyx).astype(np.uint8)
+        carried = engine.CarriedLabels(numbers, geometry, geometry, np.eye(4), u)
+        shown = plane_of(geometry, plane)
+        expected = shown.slice_of(carried[:, :, :], 6)
+        for known in (u, np.zeros_like(u)):
+            found = replace(pictures, geometry=geometry, displacement_vox=known).labels_slice_of(carried, shown, 6)
+            np.testing.assert_array_equal(found, expected)

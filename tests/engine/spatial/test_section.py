@@ -102,3 +102,44 @@ def test_without_a_displacement_labels_follow_the_rigid_part(oblique, aligned, m
     rigid_only = CarriedLabels(labels, aligned, oblique, registration.rigid)
 
     np.testing.assert_array_equal(rigid_only[:, :, :], CarriedLabels.of(labels, aligned, still)[:, :, :])
+
+
+def _whole(labels, geometry, registration, part):
+    """Nearest neighbor by the definition, every voxel of a part on its own."""
+    index = np.stack(np.meshgrid(*map(np.arange, registration.fixed.shape_zyx), indexing="ij"), axis=-1)[part]
+    u = np.moveaxis(registration.displacement_vox, 0, -1)[part]
+    points = registration.fixed.points((index + u)[..., ::-1].reshape(-1, 3))
+    there = np.rint(geometry.indices(points @ registration.rigid[:3, :3].T + registration.rigid[:3, 3]))[:, ::-1]
+    seen = ((there >= 0) & (there < labels.shape)).all(axis=1)
+    found = np.zeros(len(there), labels.dtype)
+    found[seen] = labels[tuple(there[seen].astype(int).T)]
+    return found.reshape(index.shape[:-1])
+
+
+@pytest.mark.parametrize("corner", [(2, 3, 4), (7, 10, 9), (4, 6, 14)])
+@pytest.mark.parametrize("at_once", [7, 2**14])
+def test_a_small_structure_is_found_wherever_it_is_carried(
+    corner, at_once, oblique, aligned, make_registration, monkeypatch
+):
+    """Only where it can come from is worked out, and that in pieces."""
+    monkeypatch.setattr(section, "_AT_ONCE", at_once)
+    registration = make_registration(oblique)
+    labels = np.zeros(aligned.shape_zyx, np.uint8)
+    near = tuple(slice(first, first + 3) for first in corner)
+    labels[near] = np.random.default_rng(6).integers(1, 5, labels[near].shape)
+    carried = CarriedLabels.of(labels, aligned, registration)
+
+    whole = _whole(labels, aligned, registration, PARTS[-1])
+
+    assert whole.any()
+    for part in PARTS:
+        np.testing.assert_array_equal(carried[part], whole[part])
+        u = [component[part] for component in registration.displacement_vox]
+        np.testing.assert_array_equal(carried.cut(part, u), whole[part])
+
+
+def test_where_nothing_is_delineated_nothing_is_carried(oblique, aligned, make_registration):
+    carried = CarriedLabels.of(np.zeros(aligned.shape_zyx, np.uint16), aligned, make_registration(oblique))
+
+    assert carried[:, 3, :].shape == (oblique.shape_zyx[0], oblique.shape_zyx[2])
+    assert not carried[:, 3, :].any()
