@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import shutil
+from contextlib import suppress
 from pathlib import Path
+from uuid import uuid4
 
 from platformdirs import user_data_path
 from PySide6.QtCore import QObject, Signal
@@ -22,8 +24,7 @@ def autosave_root() -> Path:
 
 def unsaved_cases() -> list[Path]:
     """Folders of work that was never saved, the newest first."""
-    root = autosave_root()
-    folders = [folder for folder in root.iterdir() if folder.is_dir()] if root.is_dir() else []
+    folders = [folder for folder in _folders() if (folder / "case.json").is_file()]
     return sorted(folders, key=lambda folder: folder.stat().st_mtime, reverse=True)
 
 
@@ -43,22 +44,49 @@ class Autosave(QObject):
         if case is None or not self._store.unsaved or case is self._written:
             return
         self._written = case
-        task = self._worker.submit(job_of(_write, case, autosave_root() / case.id), lasting=True)
+        task = self._worker.submit(job_of(_write, case), lasting=True)
         task.failed.connect(self.failed)
 
     def forget(self, case: Case) -> None:
         """The case has a home of its own now."""
-        self._worker.submit(job_of(discard, autosave_root() / case.id), lasting=True)
+        self._worker.submit(job_of(_forget, case.id), lasting=True)
 
 
 def discard(folder: Path) -> None:
-    """Remove one autosaved case."""
+    """Remove one autosaved case. Windows keeps what is still mapped: without `case.json` it is none, and goes later."""
     if folder.parent == autosave_root():
+        with suppress(OSError):
+            (folder / "case.json").unlink(missing_ok=True)
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _write(case: Case, folder: Path) -> None:
-    folder.parent.mkdir(parents=True, exist_ok=True)
+def _write(case: Case) -> None:
+    """Keep a case, take its history from there from now on, and remove what is too old or was left behind."""
+    autosave_root().mkdir(parents=True, exist_ok=True)
+    folder = _home_of(case.id)
     engine.save_case(case, folder, force=True)
-    for old in unsaved_cases()[_KEPT:]:
-        discard(old)
+    engine.rest_on_files(case, folder)
+    kept = unsaved_cases()[:_KEPT]
+    for old in _folders():
+        if old not in kept:
+            discard(old)
+
+
+def _forget(case_id: str) -> None:
+    for folder in unsaved_cases():
+        if folder.name.startswith(case_id):
+            discard(folder)
+
+
+def _home_of(case_id: str) -> Path:
+    """The folder of a case: where it is, or a new one, beside what may have been left of the last."""
+    known = [folder for folder in unsaved_cases() if folder.name.startswith(case_id)]
+    first = autosave_root() / case_id
+    return known[0] if known else first if not first.exists() else first.with_name(f"{case_id}-{uuid4().hex[:8]}")
+
+
+def _folders() -> list[Path]:
+    """All but those with a dot, which another window may be writing at present."""
+    root = autosave_root()
+    found = root.iterdir() if root.is_dir() else ()
+    return [folder for folder in found if folder.is_dir() and not folder.name.startswith(".")]

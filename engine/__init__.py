@@ -16,7 +16,7 @@ _HOMES = {
     "engine.geometry": ("Geometry",),
     "engine.guidance": ("Guidance",),
     "engine.io.catalog": ("Catalog", "Entry", "read_catalog"),
-    "engine.io.case_folder": ("open_case", "save_case"),
+    "engine.io.case_folder": ("open_case", "rest_on_files", "save_case"),
     "engine.io.export": ("EXPORTERS", "export"),
     "engine.io.images": ("read_files", "read_labels", "read_labels_on", "read_mask_on", "read_volume", "write_image"),
     "engine.io.points": ("read_points", "write_points"),

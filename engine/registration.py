@@ -77,6 +77,11 @@ class Registration:
         """A new registration with `changes` (rigid, displacement_vox, model, weights) and the step on record."""
         return replace(self, steps=(*self.steps, step), **changes)
 
+    def rest_on(self, displacement_vox: DisplacementArray) -> None:
+        """Hold the same values of u in another array, such as one mapped from a file; nobody can tell them apart."""
+        displacement_vox.flags.writeable = False
+        object.__setattr__(self, "displacement_vox", displacement_vox)
+
     def map_points(self, point_xyz_mm: PointArray) -> PointArray:
         """T of points (N, 3) in fixed patient space; u is linear between voxels and zero outside the grid."""
         points = np.atleast_2d(np.asarray(point_xyz_mm, dtype=np.float64))

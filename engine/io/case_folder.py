@@ -52,6 +52,19 @@ def save_case(case: Case, folder: str | Path, force: bool = False) -> None:
         _save_into(case, temporary, {})
 
 
+def rest_on_files(case: Case, folder: str | Path) -> None:
+    """Map the displacements of a case from the folder it was just saved to, bit for bit the same, but for the current.
+
+    So a long history takes no memory. What cannot be mapped stays there. A mapped file that is removed lasts until
+    nobody maps it any more; on Windows it cannot be removed before.
+    """
+    source = Path(folder)
+    for state, values in zip(case.states, _manifest(source)["states"], strict=True):
+        if state is not case.current and values["displacement"] is not None:
+            with suppress(OSError, ValueError):
+                state.rest_on(read_displacement(source, values["displacement"]))
+
+
 def open_case(folder: str | Path) -> Case:
     """Read a case. The displacements are mapped from the files, so a long history takes no memory.
 

@@ -1,5 +1,7 @@
 import json
 import os
+import shutil
+import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import replace
@@ -13,7 +15,7 @@ from engine.case import Case
 from engine.errors import InputError, OutputError
 from engine.guidance import Guidance
 from engine.identity import Identity
-from engine.io.case_folder import open_case, save_case
+from engine.io.case_folder import open_case, rest_on_files, save_case
 from engine.regions import NamedBox, Regions
 from engine.registration import Step
 from engine.roi import Box
@@ -394,3 +396,44 @@ def test_a_box_that_cannot_be_is_damage(tmp_path: Path, case: Case, wrong: str) 
 
     with pytest.raises(InputError, match="damaged"):
         open_case(tmp_path / "case")
+
+
+def test_a_history_rests_on_the_files_it_was_saved_to(tmp_path: Path, case: Case, steps: tuple[Step, Step]) -> None:
+    """Bit for bit, but for the current state; also when it is saved elsewhere, and when the files are gone."""
+    longer = _with_step(_with_step(case, steps[0], 0.25), steps[0], 0.125).undone()
+    before = [state.displacement_vox.tobytes() for state in longer.states]
+    states = longer.states
+
+    save_case(longer, tmp_path / "case")
+    rest_on_files(longer, tmp_path / "case")
+
+    assert longer.states is states
+    assert [isinstance(state.displacement_vox, np.memmap) for state in states] == [False, False, True, False, True]
+    assert [state.displacement_vox.tobytes() for state in states] == before
+    assert not any(state.displacement_vox.flags.writeable for state in states)
+    save_case(longer, tmp_path / "again")
+    _assert_same(open_case(tmp_path / "again"), longer)
+
+
+def test_what_cannot_be_mapped_stays_in_memory(tmp_path: Path, case: Case, steps: tuple[Step, Step]) -> None:
+    longer = _with_step(case, steps[0], 0.25)
+    save_case(longer, tmp_path / "case")
+    (tmp_path / "case" / "state_001.npy").unlink()
+    held = longer.states[2].displacement_vox
+
+    rest_on_files(longer, tmp_path / "case")
+
+    assert longer.states[2].displacement_vox is held
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows does not remove files in use")
+def test_mapped_files_that_are_removed_are_still_read(tmp_path: Path, case: Case, steps: tuple[Step, Step]) -> None:
+    longer = _with_step(case, steps[0], 0.25)
+    before = longer.states[2].displacement_vox.tobytes()
+    save_case(longer, tmp_path / "case")
+    rest_on_files(longer, tmp_path / "case")
+    shutil.rmtree(tmp_path / "case")
+
+    save_case(longer, tmp_path / "case")
+
+    assert open_case(tmp_path / "case").states[2].displacement_vox.tobytes() == before
