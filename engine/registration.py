@@ -78,7 +78,7 @@ class Registration:
         return replace(self, steps=(*self.steps, step), **changes)
 
     def rest_on(self, displacement_vox: DisplacementArray) -> None:
-        """Hold the same values of u in another array, such as one mapped from a file; nobody can tell the difference."""
+        """Hold the same values of u in another array, such as one mapped from a file; nobody can tell them apart."""
         displacement_vox.flags.writeable = False
         object.__setattr__(self, "displacement_vox", displacement_vox)
 
