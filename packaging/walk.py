@@ -358,6 +358,7 @@ def ending(camera: Photographer) -> None:
     camera.hover(menu, menu.actionGeometry(window.actions_table["rso_all"]).center())
     camera.shoot("run-menu")
     camera.hit(Key.Key_Escape)
+    camera.front(window)
     camera.hover(window.quality.values["folding"])
     camera.shoot("tooltip")
     camera.press(Key.Key_Question)
