@@ -17,14 +17,14 @@ from app.main_window import MainWindow
 from app.viewer.pane import Pane
 from app.viewer.view_state import Index
 
-_LIMIT_MS, _STEP_LIMIT_MS = 90_000, 6 * 60_000
+_LIMIT_MS = 10 * 60_000
 _QUIET_MS = 300
 _PATIENCE_MS = 10
 """Between two looks, in an event loop: `processEvents` and `qWait` keep Python from the worker."""
 
 _TOOLTIP_MS = 1200
 _HELD_MS = 500
-_QUALITY = {1: 74, 2: 52}
+_QUALITY = {1: 55, 2: 25}
 """Of WebP, by how many pixels a line is wide: doubled lines forgive more."""
 
 Key = Qt.Key
@@ -64,14 +64,14 @@ class Photographer:
 
     def settle(self) -> None:
         """Wait until the worker is idle and everything is painted."""
-        self.wait(lambda: not self.window.worker.busy, _QUIET_MS, _STEP_LIMIT_MS)
+        self.wait(lambda: not self.window.worker.busy, _QUIET_MS)
 
     def pause(self, time_ms: int) -> None:
         rest = QEventLoop()
         QTimer.singleShot(time_ms, rest.quit)
         rest.exec()
 
-    def wait(self, ready: Callable[[], object], quiet_ms: int = 0, limit_ms: int = _LIMIT_MS) -> None:
+    def wait(self, ready: Callable[[], object], quiet_ms: int = 0) -> None:
         """Wait until something is so, and stays so for some time."""
         timer, quiet = QElapsedTimer(), QElapsedTimer()
         timer.start()
@@ -80,7 +80,7 @@ class Photographer:
             self.pause(_PATIENCE_MS)
             if not ready():
                 quiet.restart()
-            if timer.hasExpired(limit_ms) and self._error is None:
+            if timer.hasExpired(_LIMIT_MS) and self._error is None:
                 self._error = TimeoutError("What the walk waits for did not come.")
             if self._error is not None:
                 self.window.worker.shut_down()
