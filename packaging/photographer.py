@@ -107,10 +107,10 @@ class Photographer:
         self.wait(window.isActiveWindow)
 
     def press(self, key: Key, modifiers: Qt.KeyboardModifier = NONE) -> None:
-        """A key while the images have the focus."""
+        """A key while the images have the focus, let go at once: nothing is painted in between that would hold it."""
         self.front(self.window)
         self.window.grid.panes[0].setFocus()
-        QTest.keyClick(self.window.windowHandle(), key, modifiers)
+        QTest.keyClick(self.window, key, modifiers)
         self._let_paint()
 
     @contextmanager

@@ -186,8 +186,9 @@ def comparing(camera: Photographer) -> None:
     camera.press(Key.Key_Z)
     with camera.held(Key.Key_Z):
         camera.shoot("before-held")
-    if camera.window.store.view.flickering:
-        raise SystemExit("A key that was held and let go has to be off.")
+    view = camera.window.store.view
+    if view.flickering or view.comparison is not None:
+        raise SystemExit("A key that was held and let go, or pressed twice, has to be off.")
     camera.press(Key.Key_T)
     camera.hover_voxel(3, place)
     camera.shoot("difference-in-colours")
