@@ -42,6 +42,7 @@ def photograph(folder: Path, size: str) -> int:
     """Walk through the window on a screen of one size; the exit status of the walk."""
     environment = {
         **os.environ,
+        "LC_ALL": "C.UTF-8",
         "QT_QPA_PLATFORM": "xcb",
         "QT_SCALE_FACTOR": str(SCALES[size]),
         "PYTHONPATH": os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH", "")))),
