@@ -45,6 +45,7 @@ def photograph(folder: Path, size: str) -> int:
     """
     environment = {
         **os.environ,
+        "LANGUAGE": "en",
         "LC_ALL": "C.UTF-8",
         "OMP_WAIT_POLICY": "PASSIVE",
         "QT_QPA_PLATFORM": "xcb",

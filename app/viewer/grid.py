@@ -122,7 +122,7 @@ class Grid(QWidget):
         pane = next((pane for pane in self.panes if pane.underMouse()), None)
         if pane is not None and pane.state is not None and pane.state.plane is not None:
             place_mm = pane.place_of(QPointF(pane.mapFromGlobal(QCursor.pos())))
-            self._store.change_view(pointer_zyx=pane.state.plane.index_at(place_mm, view.cursor_zyx))
+            self._store.change_view(pointer_zyx=pane.state.plane.index_at(place_mm, pane.state.plane.cursor(view)))
 
     def _arrange(self, layout: LayoutName) -> None:
         if layout == self._layout_name:
