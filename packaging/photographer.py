@@ -24,7 +24,7 @@ _PATIENCE_MS = 10
 
 _TOOLTIP_MS = 1200
 _HELD_MS = 500
-_QUALITY = {1: 55, 2: 25}
+_QUALITY = {1: 55, 2: 20}
 """Of WebP, by how many pixels a line is wide: doubled lines forgive more."""
 
 Key = Qt.Key
