@@ -13,7 +13,7 @@ help:
 	@echo "make demo      the built-in case: results and pictures in $(DEMO_OUTPUT)/, then the window if there is a display"
 	@echo "make test      the tests"
 	@echo "make check     format, lint, types, imports, and the engine's tests without Qt"
-	@echo "make pictures  the screenshots of the guide, at three sizes"
+	@echo "make pictures  the screenshots of the guide at three sizes, on a virtual screen (needs Xvfb)"
 	@echo "make texts     the template of translations, from the texts of the window"
 	@echo "make clean     remove $(VENV) and everything that was built"
 

@@ -90,6 +90,7 @@ def _palette(theme: Theme) -> QPalette:
 def _style(theme: Theme) -> str:
     return f"""
     QToolTip {{ color: {theme.text}; background: {theme.raised}; border: 1px solid {theme.line}; padding: 3px; }}
+    QMenu {{ border: 1px solid {theme.line}; }}
     QLabel[role="dim"] {{ color: {theme.dim}; }}
     QLabel[role="heading"] {{ font-weight: 600; }}
     QLabel[role="good"] {{ color: {theme.good}; }}

@@ -109,7 +109,7 @@ class SeriesTree(QTreeWidget):
         item = QTreeWidgetItem(texts_of(entry))
         item.setData(0, _ENTRY, entry)
         item.setIcon(0, self._blank())
-        item.setForeground(_ROLE, QBrush(QColor(theme.current().accent)))
+        item.setForeground(_ROLE, QBrush(QColor(theme.current().link)))
         notes = entry.problem or "\n".join(entry.notes)
         if entry.problem:
             for column in range(len(COLUMNS)):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from PySide6.QtCore import QPoint, QRectF, QSize, Qt, Signal
-from PySide6.QtGui import QBrush, QColor, QIcon, QImage, QPainter, QPixmap
+from PySide6.QtGui import QBrush, QColor, QIcon, QImage, QPainter, QPixmap, QResizeEvent
 from PySide6.QtWidgets import QListWidget, QListWidgetItem, QMenu
 
 from app import theme
@@ -23,6 +23,14 @@ _INDENT = 10
 _COMMANDS = ("compare_state", "stop_comparing", "take_back")
 
 
+class StateList(QListWidget):
+    """Keeps the chosen state in sight when its room changes."""
+
+    def resizeEvent(self, event: QResizeEvent) -> None:  # noqa: N802
+        super().resizeEvent(event)
+        self.scrollTo(self.currentIndex())
+
+
 class HistoryPanel(Panel):
     """Three lines a state; a click or Return goes there. `chosen` carries the number of the state."""
 
@@ -32,7 +40,7 @@ class HistoryPanel(Panel):
         super().__init__(tr("History"))
         self._store = store
         self._filling = False
-        self.list = QListWidget(toolTip=tr("Click a state to go back or forth to it, right-click for more"))
+        self.list = StateList(toolTip=tr("Click a state to go back or forth to it, right-click for more"))
         self.list.setAccessibleName(tr("History of the registration"))
         self.list.setTextElideMode(Qt.TextElideMode.ElideRight)
         self.list.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from PySide6.QtWidgets import QSizePolicy, QStatusBar
+from PySide6.QtWidgets import QStatusBar
 
-from app.panels.parts import label
+from app.panels.parts import ElidedLabel, label
 from app.store import Store
 from app.texts import mark, tr
 from app.viewer.planes import is_oblique, letters, plane_of, tilt_deg, value_at
@@ -28,8 +28,7 @@ class Readout(QStatusBar):
         super().__init__()
         self._store = store
         self._hovered: Continuous | None = None
-        self.values = label()
-        self.values.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
+        self.values = ElidedLabel()
         self.device = label(role="dim")
         self.axes = label(role="dim")
         self.axes.setToolTip(

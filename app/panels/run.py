@@ -16,6 +16,9 @@ from app.texts import mark, tr, tr_count
 _HEIGHT = 130
 _TEXT_WIDTH = 320
 _QUEUE_WIDTH = 210
+_ROOM_FOR_LEGEND = 0.3
+"""Above the curves, as a share of their height."""
+
 _ENDINGS = {
     "stopping": mark("{title}: stopping …"),
     "cancelling": mark("{title}: cancelling …"),
@@ -75,8 +78,15 @@ class RunPanel(Panel):
         self.plot.setVisible(has_curve)
         self._image_curve.setData(run.iterations, run.error_hu)
         self._box_curve.setData(run.box_iterations, run.box_error_hu)
+        if has_curve:
+            self._leave_room([*run.error_hu, *run.box_error_hu])
         best = run.best_point()
         self._best.setData(*(([], []) if best is None else ([best[0]], [best[1]])))
+
+    def _leave_room(self, errors_hu: list[float]) -> None:
+        """The legend lies above the curves."""
+        low, high = min(errors_hu), max(errors_hu)
+        self.plot.setYRange(low, high + _ROOM_FOR_LEGEND * max(high - low, 1.0))
 
     def apply_theme(self) -> None:
         """Take the colours of the current theme."""
@@ -143,13 +153,13 @@ class RunPanel(Panel):
         self.plot.hideButtons()
         self.plot.setLabel("left", tr("RMSE, HU"))
         self.plot.setToolTip(tr("Error of the whole image and, for a region, inside its box, by iteration"))
-        self._legend = self.plot.addLegend(offset=(-8, 4), labelTextSize="8pt")
+        self._legend = self.plot.addLegend(offset=(-8, 1), labelTextSize="8pt", colCount=3)
         font = QFont()
         font.setPointSizeF(font.pointSizeF() * 0.85)
         for side in ("left", "bottom"):
             self.plot.getAxis(side).setTickFont(font)
-        self._image_curve = self.plot.plot([], [], name=tr("whole image"), pen="w")
-        self._box_curve = self.plot.plot([], [], name=tr("in the box"), pen="w")
+        self._image_curve = self.plot.plot([], [], name=tr("image"), pen="w")
+        self._box_curve = self.plot.plot([], [], name=tr("box"), pen="w")
         self._best = pg.ScatterPlotItem(size=9, symbol="d", name=tr("best"))
         self.plot.addItem(self._best)
         self.apply_theme()
@@ -182,8 +192,8 @@ def figures_text(run: Run) -> str:
     parts = [text.format(error_hu=values[-1]) for text, values in curves.items() if values]
     best = run.best_point()
     if best is not None:
-        parts.append(tr("best {error_hu:.1f} HU at {iteration}").format(error_hu=best[1], iteration=best[0]))
-    return "  ·  ".join(parts)
+        parts.append(tr("best {error_hu:.1f} at {iteration}").format(error_hu=best[1], iteration=best[0]))
+    return " · ".join(parts)
 
 
 def queue_text(count: int, running: bool) -> str:

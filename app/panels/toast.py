@@ -6,7 +6,7 @@ from PySide6.QtCore import QEvent, QObject, QTimer
 from PySide6.QtGui import QEnterEvent
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QPushButton, QToolButton, QWidget
 
-from app.panels.parts import label
+from app.panels.parts import ElidedLabel
 from app.store import Store
 from app.texts import tr
 
@@ -25,7 +25,7 @@ class Toast(QFrame):
         self.setProperty("role", "message")
         self.setAccessibleName(tr("Result of the last step"))
         self.setAutoFillBackground(True)
-        self.text = label(wrap=False)
+        self.text = ElidedLabel()
         self.button = button
         self.close_button = QToolButton(text="✕", autoRaise=True, toolTip=tr("Close this message"))
         self.close_button.setAccessibleName(tr("Close this message"))
@@ -68,7 +68,6 @@ class Toast(QFrame):
         over = self.parentWidget()
         self.setMaximumWidth(max(over.width() - 2 * _MARGIN, 1))
         self.adjustSize()
-        self.text.setToolTip(self.text.text())
         self.move(over.width() - self.width() - _MARGIN, over.height() - self.height() - _MARGIN)
 
     def _hide_if_past(self) -> None:

@@ -198,7 +198,7 @@ class WorkflowPanel(QScrollArea):
 
     def _fill(self, actions: Actions) -> None:
         sections = self.sections
-        self.fixed_text, self.moving_text, self.region_text = label(wrap=True), label(wrap=True), label()
+        self.fixed_text, self.moving_text, self.region_text = label(wrap=True), label(wrap=True), ElidedLabel()
         sections["images"].form.addRow(tr("Fixed"), self.fixed_text)
         sections["images"].form.addRow(tr("Moving"), self.moving_text)
         sections["images"].add_main(action_button(actions["open"]))

@@ -23,8 +23,14 @@ _LINES: dict[Use, Qt.PenStyle] = {
 _TEXT_COLOR = QColor(225, 230, 235)
 _DIM_TEXT_COLOR = QColor(165, 172, 180)
 _SHADOW_COLOR = QColor(0, 0, 0, 190)
+_PLATE_COLOR = QColor(0, 0, 0, 135)
+"""Behind every text: the difference is grey where the images agree."""
+
 _MARGIN = 6
 _HANDLE_PIXELS = 7
+_NAME_PIXELS = 150
+"""A name may be longer than its box by as much."""
+
 _CURSOR_GAP = 9
 _MARK_PIXELS = 5.0
 
@@ -158,14 +164,10 @@ def _paint_outline(painter: QPainter, shape: Outline, transform: QTransform) -> 
         painter.drawRect(rect)
     if not shape.on_slice:
         return
-    name_height = painter.fontMetrics().height()
-    _draw_text(
-        painter,
-        QRectF(rect.left(), rect.top() - name_height - 2, 400, name_height),
-        _ALIGN.AlignLeft,
-        shape.name,
-        color,
-    )
+    metrics = painter.fontMetrics()
+    room = QRectF(rect.left() + 2, rect.top() - metrics.height() - 3, max(rect.width(), _NAME_PIXELS), metrics.height())
+    name = metrics.elidedText(shape.name, Qt.TextElideMode.ElideMiddle, round(room.width()))
+    _draw_text(painter, room, _ALIGN.AlignLeft, name, color)
     if shape.selected and not shape.locked and not shape.cut_mm:
         _paint_handles(painter, shape, transform)
 
@@ -232,7 +234,7 @@ def _write(
 
 
 def _draw_text(painter: QPainter, rect: QRectF, where: Qt.AlignmentFlag, text: str, color: QColor) -> None:
-    painter.setPen(_SHADOW_COLOR)
-    painter.drawText(rect.translated(1, 1), where, text)
+    if text:
+        painter.fillRect(painter.boundingRect(rect, where, text).adjusted(-2, 0, 2, 0), _PLATE_COLOR)
     painter.setPen(color)
     painter.drawText(rect, where, text)

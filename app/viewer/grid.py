@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import partial
 
-from PySide6.QtCore import QTimer, Signal
+from PySide6.QtCore import QPointF, QTimer, Signal
+from PySide6.QtGui import QCursor
 from PySide6.QtWidgets import QGridLayout, QWidget
 
 from app.store import Store
@@ -67,6 +68,7 @@ class Grid(QWidget):
         self._due.timeout.connect(self.refresh)
         for signal in (store.view_changed, store.pictures_changed, store.boxes_changed, store.pairs_changed):
             signal.connect(self._due.start)
+        store.view_changed.connect(self._point)
         self.refresh()
 
     def refresh(self) -> None:
@@ -111,6 +113,16 @@ class Grid(QWidget):
         self.hovered.emit(None)
         if self._store.view.pointer_zyx is not None:
             self._store.change_view(pointer_zyx=None)
+
+    def _point(self) -> None:
+        """What follows the pointer begins where it rests already."""
+        view = self._store.view
+        if view.pointer_zyx is not None or view.comparison is None or not COMPARISONS[view.comparison].follows_pointer:
+            return
+        pane = next((pane for pane in self.panes if pane.underMouse()), None)
+        if pane is not None and pane.state is not None and pane.state.plane is not None:
+            place_mm = pane.place_of(QPointF(pane.mapFromGlobal(QCursor.pos())))
+            self._store.change_view(pointer_zyx=pane.state.plane.index_at(place_mm, pane.state.plane.cursor(view)))
 
     def _arrange(self, layout: LayoutName) -> None:
         if layout == self._layout_name:

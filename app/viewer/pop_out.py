@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import QPoint, Qt
+from PySide6.QtCore import QRect, QSize, Qt
 from PySide6.QtGui import QGuiApplication, QKeySequence, QShortcut
 from PySide6.QtWidgets import QComboBox, QHBoxLayout, QVBoxLayout, QWidget
 
@@ -12,6 +12,8 @@ from app.viewer.grid import Grid
 from app.viewer.view_state import IMAGES_IN_SHORT, LAYOUTS, PLANE_TEXTS
 
 _SIZE = (1100, 800)
+_ASIDE = 60
+"""From the corner of the only screen, so that the first window can be seen."""
 
 
 class PopOut(QWidget):
@@ -68,6 +70,5 @@ class PopOut(QWidget):
             self.setGeometry(others[0].availableGeometry())
             self.setWindowState(Qt.WindowState.WindowMaximized)
         else:
-            available = here.availableGeometry()
-            self.resize(min(_SIZE[0], available.width()), min(_SIZE[1], available.height()))
-            self.move(available.topLeft() + QPoint(60, 60))
+            room = here.availableGeometry().adjusted(_ASIDE, _ASIDE, 0, 0)
+            self.setGeometry(QRect(room.topLeft(), QSize(*_SIZE).boundedTo(room.size())))

@@ -390,9 +390,9 @@ def test_progress_is_told(opened):
     run = Run("RSO", is_step=True)
     run.take(Progress("rso 1", 3, 400, 120.4, 99.0))
     assert "3 of 400" in progress_text(run)
-    assert figures_text(run) == "image 120.4 HU  ·  box 99.0 HU"
+    assert figures_text(run) == "image 120.4 HU · box 99.0 HU"
     run.take(Progress("rso 1", 4, 400, 120.1, 97.0, best=True))
-    assert figures_text(run) == "image 120.1 HU  ·  box 97.0 HU  ·  best 97.0 HU at 4"
+    assert figures_text(run) == "image 120.1 HU · box 97.0 HU · best 97.0 at 4"
     assert (duration(59.6), duration(125)) == ("1 min 00 s", "2 min 05 s")
 
 

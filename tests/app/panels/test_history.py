@@ -140,3 +140,12 @@ def test_a_box_that_is_drawn_leaves_the_marked_state(branched, qtbot):
     branched.commands.guide()
     assert branched.store.case.regions is not None
     assert (branched.history.list.currentRow(), branched.store.marked_state) == (0, 0)
+
+
+def test_the_current_state_stays_in_sight_when_the_list_shrinks(branched, qtbot):
+    states = branched.history.list
+    states.setFixedHeight(90)
+    qtbot.waitUntil(lambda: states.height() == 90)
+    shown = states.viewport().rect()
+    assert not shown.contains(states.visualItemRect(states.item(0)))
+    assert shown.contains(states.visualItemRect(states.currentItem()).center())

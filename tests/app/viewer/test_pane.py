@@ -247,6 +247,12 @@ def test_a_second_window_has_the_same_cursor_and_a_layout_of_its_own(grid, qtbot
     assert len(grid.panes) == 4
 
 
+def test_the_second_window_stays_on_the_only_screen(grid, qtbot, store):
+    pop_out = PopOut(store, grid)
+    qtbot.addWidget(pop_out)
+    assert grid.screen().availableGeometry().contains(pop_out.geometry())
+
+
 def test_split_and_spyglass_follow_the_pointer_in_every_pane(grid, qtbot, store):
     store.set_view(store.view.compared("split"))
     grid.refresh()
@@ -255,7 +261,7 @@ def test_split_and_spyglass_follow_the_pointer_in_every_pane(grid, qtbot, store)
     assert grid.panes[2].state.split_mm == pytest.approx(42.0, abs=0.5)
     store.set_view(store.view.compared("spyglass"))
     grid.refresh()
-    assert grid.panes[2].state.glass_mm is None
+    assert grid.panes[2].state.glass_mm[:2] == pytest.approx((42.0, 12.0), abs=0.5), "where the pointer rests"
     qtbot.mouseMove(grid.panes[0], pixel(grid.panes[0], (6, 8, 5)))
     grid.refresh()
     assert grid.panes[2].state.glass_mm[:2] == pytest.approx((10.0, 24.0), abs=0.5)
