@@ -14,7 +14,7 @@ from app.viewer.by_hand import NUDGES, Nudge, nudged
 from app.viewer.comparisons import COMPARISONS
 from app.viewer.overlays import OVERLAYS
 from app.viewer.overlays.displacement import QUANTITIES
-from app.viewer.planes import is_oblique, plane_of, stepped
+from app.viewer.planes import is_oblique, plane_of_keys, stepped
 from app.viewer.view_state import (
     DIFFERENCE_WINDOW,
     IMAGES,
@@ -138,8 +138,7 @@ class Row:
 
 def _go_slices(window: MainWindow, steps: int) -> None:
     store, view = window.store, window.store.view
-    name = view.plane if view.layout in ("compare", "single") else "axial"
-    store.set_view(stepped(view, plane_of(store.pictures.geometry, name, view.along_patient), steps))
+    store.set_view(stepped(view, plane_of_keys(store.pictures.geometry, view), steps))
 
 
 def _toggle_drawing(window: MainWindow) -> None:

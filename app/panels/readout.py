@@ -10,7 +10,7 @@ from PySide6.QtWidgets import QStatusBar
 from app.panels.parts import ElidedLabel, label
 from app.store import Store
 from app.texts import mark, tr
-from app.viewer.planes import is_oblique, letters, plane_of, tilt_deg, value_at
+from app.viewer.planes import is_oblique, letters, plane_of, plane_of_keys, tilt_deg, value_at
 from app.viewer.slicing import Pictures, hu_at
 from app.viewer.view_state import Continuous, ViewState
 from engine.shapes import DisplacementArray
@@ -54,7 +54,7 @@ class Readout(QStatusBar):
     def show_values(self) -> None:
         """Show place and HU, and which click is next."""
         store, pictures = self._store, self._store.pictures
-        view, sampled = store.view, pictures is not None and is_sampled(pictures, store.view)
+        view = store.view
         hint = tr(BY_HAND_HINT) if store.draft is not None else hint_text(view)
         self.hint.setText(hint)
         self.hint.setVisible(bool(hint))
@@ -66,7 +66,7 @@ class Readout(QStatusBar):
             return
         pointed = self._hovered
         if pointed is None or any(round(i) >= n for i, n in zip(pointed, pictures.geometry.shape_zyx, strict=True)):
-            pointed = view.place_zyx if sampled else view.cursor_zyx
+            pointed = plane_of_keys(pictures.geometry, view).cursor(view)
         self.values.setText(readout_text(pictures, pointed))
 
     def show_device(self) -> None:
@@ -80,11 +80,6 @@ def hint_text(view: ViewState) -> str:
     if view.started_mm is None:
         return tr("Point pair: click a place in Fixed or Warped (Esc leaves)")
     return tr("Point pair: now click the same place in Moving (Esc leaves)")
-
-
-def is_sampled(pictures: Pictures, view: ViewState) -> bool:
-    """Whether slices are sampled along the patient's axes."""
-    return view.along_patient and is_oblique(pictures.geometry)
 
 
 def axes_text(pictures: Pictures, view: ViewState) -> str:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from app.texts import mark, tr
-from app.viewer.planes import Plane
+from app.viewer.planes import Plane, section_of
 from app.viewer.view_state import Continuous, Index
 from engine.regions import NamedBox, Use
 from engine.roi import Box
@@ -143,12 +143,14 @@ def handle_at(shape: Outline, place_mm: Place, reach_mm: float) -> Handle | None
 
 
 def spanned(start_zyx: Continuous, end_zyx: Continuous, plane: Plane) -> bool:
-    """Whether the box from one pixel to another is more than one pixel wide and high."""
+    """Whether the box from one pixel to another is more than one pixel wide and high, and some of it in the image."""
     start, end = plane.to_grid(start_zyx), plane.to_grid(end_zyx)
-    ends = (sorted((start[axis], end[axis])) for axis in (plane.row, plane.column))
-    sizes = (plane.shape_zyx[axis] for axis in (plane.row, plane.column))
-    cut = (_cut(round(low), round(high) + 1, size) for (low, high), size in zip(ends, sizes, strict=True))
-    return all(high - low > 1 for low, high in cut)
+    rows, columns = (_pixels(start, end, axis, plane) for axis in (plane.row, plane.column))
+    if any(high - low <= 1 for low, high in (rows, columns)):
+        return False
+    return not plane.is_sampled or bool(
+        section_of(plane, round(start[plane.normal], 3)).seen[slice(*rows), slice(*columns)].any()
+    )
 
 
 def dragged_box(start_zyx: Continuous, end_zyx: Continuous, plane: Plane) -> Box:
@@ -160,8 +162,7 @@ def dragged_box(start_zyx: Continuous, end_zyx: Continuous, plane: Plane) -> Box
     start, end = plane.to_grid(start_zyx), plane.to_grid(end_zyx)
     ranges = [(0, 1)] * 3
     for axis in (plane.row, plane.column):
-        low, high = sorted((round(start[axis]), round(end[axis])))
-        ranges[axis] = _cut(low, high + 1, plane.shape_zyx[axis])
+        ranges[axis] = _pixels(start, end, axis, plane)
     side_mm = min(
         (ranges[axis][1] - ranges[axis][0]) * plane.spacing_zyx_mm[axis] for axis in (plane.row, plane.column)
     )
@@ -169,6 +170,12 @@ def dragged_box(start_zyx: Continuous, end_zyx: Continuous, plane: Plane) -> Box
     first = round(start[plane.normal]) - depth // 2
     ranges[plane.normal] = _cut(first, first + depth, plane.shape_zyx[plane.normal])
     return _box(_holding(ranges, plane) if plane.is_sampled else ranges)
+
+
+def _pixels(start: Continuous, end: Continuous, axis: int, plane: Plane) -> tuple[int, int]:
+    """The range along an axis of the plane's grid from one index to another, cut at the faces."""
+    low, high = sorted((round(start[axis]), round(end[axis])))
+    return _cut(low, high + 1, plane.shape_zyx[axis])
 
 
 def _holding(ranges: list[tuple[int, int]], plane: Plane) -> list[tuple[int, int]]:

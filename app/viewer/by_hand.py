@@ -11,7 +11,7 @@ import numpy as np
 from app.store import Store
 from app.texts import mark
 from app.viewer.pane import Gesture
-from app.viewer.planes import Plane, plane_of
+from app.viewer.planes import Plane, plane_of_keys
 from app.viewer.slicing import PaneState, ring_radii
 from engine.rigid_motion import RigidMotion
 from engine.shapes import PointArray
@@ -121,8 +121,7 @@ def turns(state: PaneState, gesture: Gesture, with_control: bool) -> bool:
 def nudged(store: Store, nudge: Nudge) -> RigidMotion:
     """The draft a step further on the screen, in the plane that is looked at."""
     view, step = store.view, store.settings.by_hand_step
-    name = view.plane if view.layout in ("compare", "single") else "axial"
-    plane = plane_of(store.pictures.geometry, name, view.along_patient)
+    plane = plane_of_keys(store.pictures.geometry, view)
     right, bottom = _along(plane)
     sense_across, sense_down = (-1 if flip else 1 for flip in (plane.flip_across, plane.flip_down))
     if nudge.clockwise:

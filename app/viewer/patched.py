@@ -13,7 +13,7 @@ from engine.shapes import HuArray
 if TYPE_CHECKING:
     from engine.spatial.oblique import Section
 
-Part = tuple[Any, Any, Any]
+RisingPart = tuple[Any, Any, Any]
 """Of each axis z, y, x a number, or a slice that counts up."""
 
 
@@ -25,7 +25,7 @@ class Patched:
     region: Box
     patch: HuArray
 
-    def __getitem__(self, part: Part) -> HuArray:
+    def __getitem__(self, part: RisingPart) -> HuArray:
         within: list[slice] = []
         of_patch: list[int | slice] = []
         for count, (start, stop), cut in zip(self.base.shape, self.region.ranges_zyx, part, strict=True):

@@ -109,7 +109,7 @@ class Plane:
         return _mm_a_voxel(self.voxels, self.grid)
 
     def cursor(self, view: ViewState) -> Continuous:
-        """The index of the cursor: a voxel, or a place near it where slices are sampled."""
+        """The index of the cursor: a voxel, or a place in `grid` where slices are sampled."""
         return view.place_zyx if self.is_sampled else view.cursor_zyx
 
     def index(self, view: ViewState) -> float:
@@ -134,8 +134,12 @@ class Plane:
         return self._on_slice(round(place_mm[0] / across), round(place_mm[1] / down), cursor_zyx)
 
     def pointed(self, view: ViewState, place_mm: tuple[float, float]) -> ViewState:
-        """With the cursor on the pixel at a place on its slice."""
-        return view.at(self.pixel(place_mm, self.cursor(view)), self.voxels.shape_zyx)
+        """With the cursor on the pixel at a place on its slice, or on the nearest one of the slice."""
+        across, down = (
+            min(max(place, 0), (self.shape_zyx[axis] - 1) * step)
+            for place, axis, step in zip(place_mm, (self.column, self.row), self.spacing_mm, strict=True)
+        )
+        return view.at(self.pixel((across, down), self.cursor(view)), self.voxels.shape_zyx)
 
     def shows(self, index_zyx: Continuous) -> bool:
         """Whether an index lies in the image, to the faces of its outer voxels."""
@@ -180,6 +184,12 @@ def plane_of(geometry: Geometry, name: PlaneName, along_patient: bool = False) -
         flip_down=bool(flip_down),
         edges=(letters(-to_right), letters(to_right), letters(-to_bottom), letters(to_bottom)),
     )
+
+
+def plane_of_keys(geometry: Geometry, view: ViewState) -> Plane:
+    """The plane that keys act in: that of all panes, or the axial one where they show several."""
+    name = view.plane if view.layout in ("compare", "single") else "axial"
+    return plane_of(geometry, name, view.along_patient)
 
 
 @lru_cache(maxsize=8)

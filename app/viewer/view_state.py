@@ -78,7 +78,8 @@ class ViewState:
     `pan_zyx_mm`: the place in the middle of the panes, measured from the middle of the image along the grid axes.
     `other_state`: the number of the state of the case that the current one is held against.
     `along_patient`: slices at right angles to the patient's axes where the image's own are oblique; `exact_zyx`: a
-    voxel, and the place near it (voxels, continuous) where the cursor is in such slices while it is at that voxel.
+    voxel, and the place (voxels, continuous) where the cursor is in such slices while it is at that voxel, the image's
+    nearest one: where such slices show nothing, which they do beyond the image, it may be far from the place.
     `marking`: clicks set pairs of points; `started_mm`: the fixed point (x, y, z) that waits for its partner.
     """
 
@@ -127,7 +128,7 @@ class ViewState:
         return replace(self, comparison=None if self.comparison == comparison else comparison, pointer_zyx=None)
 
     def at(self, cursor_zyx: Iterable[float], shape_zyx: Index) -> ViewState:
-        """With the cursor on a voxel, or on the nearest one of the image."""
+        """With the cursor on the voxel of the image nearest to a place, and along the patient's axes at that place."""
         z, y, x = cursor_zyx
         at_z, at_y, at_x = (min(max(round(i), 0), n - 1) for i, n in zip((z, y, x), shape_zyx, strict=True))
         voxel = at_z, at_y, at_x
@@ -136,7 +137,7 @@ class ViewState:
 
     @property
     def place_zyx(self) -> Continuous:
-        """The cursor as panes show it: a voxel, or in slices along the patient's axes a place near it."""
+        """The cursor as panes show it: a voxel, or in slices along the patient's axes the place of `exact_zyx`."""
         known = self.exact_zyx
         return known[1] if self.along_patient and known is not None and known[0] == self.cursor_zyx else self.cursor_zyx
 

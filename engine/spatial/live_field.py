@@ -12,11 +12,8 @@ from numpy.typing import NDArray
 
 from engine.geometry import Geometry
 from engine.progress import Preview
-from engine.shapes import DisplacementArray, HuArray
+from engine.shapes import BlockPart, DisplacementArray, HuArray
 from engine.spatial.oblique import Section
-
-Part = tuple[Any, Any, Any]
-"""Of each axis z, y, x a number, or a slice in steps of one voxel."""
 
 
 class LiveField:
@@ -76,7 +73,7 @@ class LiveComponent:
     field: LiveField
     axis: int
 
-    def __getitem__(self, part: Part) -> HuArray:
+    def __getitem__(self, part: BlockPart) -> HuArray:
         field = self.field
         before: HuArray = field.before[self.axis][part]
         picked = [np.arange(n)[p] for n, p in zip(field.shape[1:], part, strict=True)]

@@ -14,6 +14,9 @@ from engine.volume import PADDING_HU
 Values = TypeVar("Values", bound=np.generic)
 Shape = tuple[int, int, int]
 
+_WHOLE = np.float32(1e-4)
+"""So near a voxel, in voxels, a place is at it: single precision of an index of some hundreds, three times over."""
+
 
 class Section:
     """Pixels (rows, columns) and where they lie in a grid of voxels.
@@ -91,9 +94,13 @@ class Section:
 
     @cached_property
     def _cell(self) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
-        """The first voxel round each position, flat, and how far (3, N) on from it the position lies."""
-        first = self.cells().positions
-        return self._flat(first.astype(np.intp)), np.clip(self.positions - first, 0, 1)
+        """The first voxel round each position, flat, and how far (3, N) on from it the position lies: 0 to below 1."""
+        last = np.array(self.shape_zyx, np.float32)[:, np.newaxis] - 1
+        places = np.clip(self.positions, 0, last)
+        whole = np.rint(places)
+        np.copyto(places, whole, where=np.abs(places - whole) < _WHOLE)
+        first = np.floor(places)
+        return self._flat(first.astype(np.intp)), places - first
 
     def _flat(self, index: NDArray[np.intp]) -> NDArray[np.intp]:
         _, rows, columns = self.shape_zyx
@@ -101,10 +108,19 @@ class Section:
         return flat
 
     def _corners(self, volume: NDArray[Values]) -> list[NDArray[Values]]:
-        """The values (N,) of the eight voxels round each position; x counts fastest, z slowest."""
-        first = self._cell[0]
-        z, y, x = (step if n > 1 else 0 for step, n in zip(self._strides(), self.shape_zyx, strict=True))
-        return [_taken(volume, first + (i * z + j * y + k * x)) for i in (0, 1) for j in (0, 1) for k in (0, 1)]
+        """The values (N,) of the eight voxels round each position; x counts fastest, z slowest.
+
+        Along an axis on which a position is at a voxel, both are that one: no other counts.
+        """
+        at = self._cell[0].copy()
+        x, y, z = self._moves
+        return [_taken(volume, at), *(_taken(volume, np.add(at, by, out=at)) for by in (x, y, x, z, x, y, x))]
+
+    @cached_property
+    def _moves(self) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]:
+        """From corner to corner, flat: one on along x, along y from the end of x, along z from the ends of both."""
+        z, y, x = ((share > 0) * np.intp(stride) for share, stride in zip(self._cell[1], self._strides(), strict=True))
+        return x, y - x, z - y - x
 
     def _strides(self) -> Shape:
         _, rows, columns = self.shape_zyx
@@ -126,13 +142,15 @@ def determinants(section: Section, displacement_vox: Any) -> HuArray:
     """(rows, columns) det(I + grad u) of the cell of voxels that each pixel lies in; 1 outside the grid."""
     from engine.spatial.jacobian import jacobian_determinant
 
+    pixels = np.ones(section.seen.shape, np.float32)
+    if not section.seen.any():
+        return pixels
     here = section.cells()
     corners = np.zeros((3, 2, 2, int(here.seen.sum()), 2), np.float32)
     for corner in ((0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 0, 1)):
         there = Section(here.shape_zyx, here.seen, here.positions + np.array([corner], np.float32).T)
         z, y, x = corner
         corners[:, z, y, :, x] = [there.nearest(displacement_vox[axis])[there.seen] for axis in range(3)]
-    pixels = np.ones(section.seen.shape, np.float32)
     pixels[section.seen] = jacobian_determinant(corners.reshape(3, 2, 2, -1))[0, 0, ::2]
     return pixels
 

@@ -13,14 +13,11 @@ from scipy import ndimage
 
 from engine.geometry import Geometry
 from engine.registration import Registration
-from engine.shapes import DisplacementArray, HuArray, LabelArray, MaskArray, Matrix
+from engine.shapes import BlockPart, DisplacementArray, HuArray, LabelArray, MaskArray, Matrix
 from engine.spatial.live_field import LiveField
 from engine.spatial.oblique import Section
 from engine.structures import Ranges, occupied_zyx
 from engine.volume import PADDING_HU, Volume
-
-Part = tuple[Any, Any, Any]
-"""Of each axis z, y, x a number, or a slice in steps of one voxel."""
 
 _WHOLLY_VALID = 0.999
 _LARGE = 2**16
@@ -59,7 +56,7 @@ class MovedImage:
         """The same image, every voxel worked out."""
         return replace(self, is_sketch=False)
 
-    def __getitem__(self, part: Part) -> HuArray:
+    def __getitem__(self, part: BlockPart) -> HuArray:
         moving, whole = self.moving, _Block.of(self.fixed, part)
         block = whole.thinned() if self.is_sketch and math.prod(whole.shape) >= _LARGE else whole
         linear, offset = _index_map_zyx(self.fixed, moving.geometry, self.rigid)
@@ -101,11 +98,11 @@ class CarriedLabels:
         u = registration.displacement_vox
         return cls(labels, geometry, registration.fixed, registration.rigid, u)
 
-    def __getitem__(self, part: Part) -> LabelArray:
+    def __getitem__(self, part: BlockPart) -> LabelArray:
         u = self.displacement_vox
         return self.cut(part, () if u is None else [component[part] for component in u])
 
-    def cut(self, part: Part, displacement_vox: Sequence[HuArray]) -> LabelArray:
+    def cut(self, part: BlockPart, displacement_vox: Sequence[HuArray]) -> LabelArray:
         """The part, by the three components of u there, or by none; worked out where a structure can come from."""
         whole = _Block.of(self.fixed, part)
         u = [component.reshape(whole.shape) for component in displacement_vox]
@@ -137,7 +134,7 @@ class _Block:
     steps: tuple[int, int, int] = (1, 1, 1)
 
     @classmethod
-    def of(cls, grid: Geometry, part: Part) -> _Block:
+    def of(cls, grid: Geometry, part: BlockPart) -> _Block:
         axes = [np.arange(n)[p] for n, p in zip(grid.shape_zyx, part, strict=True)]
         start = tuple(int(axis.flat[0]) if axis.size else 0 for axis in axes)
         return cls(start, tuple(axis.size for axis in axes), tuple(n for axis in axes for n in axis.shape))

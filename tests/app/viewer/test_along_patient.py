@@ -16,12 +16,13 @@ from app.viewer.contours import Labels
 from app.viewer.grid import Grid
 from app.viewer.overlays import OVERLAYS
 from app.viewer.overlays.displacement import values_mm
-from app.viewer.planes import along_patient_axes, is_oblique, plane_of, stepped, tilt_deg
+from app.viewer.planes import along_patient_axes, is_oblique, plane_of, plane_of_keys, section_of, stepped, tilt_deg
 from app.viewer.slicing import Pictures, SliceContext, hu_at, resolve
 from app.viewer.view_state import PLANES, Slot, ViewState
 from engine.geometry import Geometry, as_triple
 from engine.regions import NamedBox
 from engine.roi import Box
+from engine.spatial.section import CarriedLabels
 from tests.app.driving import LEFT, turn_wheel
 from tests.conftest import rotation
 
@@ -167,6 +168,13 @@ def test_another_cursor_forgets_the_place_between_voxels():
     assert plane_of(GRID, "axial").cursor(view) == view.cursor_zyx
 
 
+@pytest.mark.parametrize(("layout", "name"), [("compare", "sagittal"), ("single", "sagittal"), ("sheet", "axial")])
+def test_keys_act_in_the_plane_of_all_panes_or_the_axial_one(layout, name):
+    view = replace(VIEW, layout=layout, plane="sagittal")
+    assert plane_of_keys(GRID, view) == plane_of(GRID, name, True)
+    assert plane_of_keys(GRID, replace(view, along_patient=False)) == plane_of(GRID, name)
+
+
 @pytest.fixture
 def grid(qtbot, store, shown):
     store.set_pictures(shown)
@@ -213,6 +221,45 @@ def test_a_click_takes_all_panes_through_the_pixel(grid, qtbot, store):
     pixel = max(pane.state.plane.spacing_mm) * pane.transform().m11()
     assert abs(near.x() - at.x()) <= abs(pixel)
     assert abs(near.y() - at.y()) <= abs(pixel)
+
+
+@pytest.mark.parametrize("share", [-3.0, 4.0])
+def test_a_drag_out_of_the_picture_leaves_the_cursor_at_its_edge(grid, qtbot, store, share):
+    pane = grid.panes[1]
+    far = QPointF(pane.width() * share, pane.height() * share).toPoint()
+    qtbot.mousePress(pane, LEFT, pos=pane.rect().center())
+    qtbot.mouseMove(pane, far)
+    qtbot.mouseRelease(pane, LEFT, pos=far)
+    grid.refresh()
+    across, down = (share > 0) != pane.state.plane.flip_across, (share > 0) != pane.state.plane.flip_down
+    at = pane.state.plane.to_grid(store.view.place_zyx)
+    for axis, is_high in ((pane.state.plane.column, across), (pane.state.plane.row, down)):
+        assert at[axis] == pytest.approx((pane.state.plane.shape_zyx[axis] - 1) * is_high, abs=1e-6)
+    for shown_pane in grid.panes:
+        plane = shown_pane.state.plane
+        assert 0 <= plane.index(store.view) <= plane.shape_zyx[plane.normal] - 1
+
+
+@pytest.mark.parametrize("comparison", [None, *COMPARISONS])
+@pytest.mark.parametrize("name", PLANES)
+def test_both_ends_are_drawn_with_all_that_there_is(grid, store, name, comparison):
+    masks = volume_of(lambda points: points[:, 0] > points[:, 0].mean()) > 0
+    carried = CarriedLabels(masks.astype(np.uint8), GRID, GRID, np.eye(4), store.pictures.displacement_vox)
+    labels = Labels(fixed=masks.astype(np.uint8), warped=carried, numbers=(1,))
+    everything = {"rigid": masks, "excluded": ~masks, "body": masks, "fixed_valid": masks, "labels": labels}
+    store.set_pictures(replace(store.pictures, **everything, version=2))
+    store.change_view(overlays=frozenset(OVERLAYS), comparison=comparison, image="warped")
+    store.change_view(pointer_zyx=CURSOR)
+    plane, seen = plane_of(GRID, name, True), []
+    for steps in (-10_000, 10_000):
+        store.set_view(stepped(store.view, plane, steps))
+        grid.refresh()
+        grid.grab()
+        assert [pane.state.place_text for pane in grid.panes] == [
+            resolve(store.pictures, store.view, slot).place_text for slot in store.view.slots()
+        ]
+        seen.append(section_of(plane, plane.index(store.view)).seen.any())
+    assert name == "axial" or not all(seen), "slices without a voxel are among those drawn"
 
 
 def test_the_wheel_goes_one_slice_along_the_patient(grid, store):
@@ -342,6 +389,32 @@ def test_a_drawn_rectangle_becomes_the_smallest_box_that_holds_it(grid, qtbot, s
     grid.refresh()
     qtbot.mouseClick(pane, LEFT, pos=start)
     assert len(store.boxes) == 1, "a click draws nothing"
+
+
+@pytest.mark.parametrize("name", PLANES)
+def test_a_rectangle_where_the_slice_shows_nothing_becomes_no_box(grid, qtbot, store, name):
+    store.change_view(drawing_box=True)
+    pane = grid.panes[PLANES.index(name)]
+    plane = pane.state.plane
+    store.set_view(stepped(store.view, plane, -10_000))
+    store.set_view(stepped(store.view, plane, 2))
+    grid.refresh()
+    seen = section_of(plane, plane.index(store.view)).seen
+    rows, columns = seen.shape
+    row, column = next(
+        (row, column)
+        for row in (0, rows - 4)
+        for column in (0, columns - 4)
+        if not seen[row : row + 4, column : column + 4].any()
+    )
+    across, down = plane.spacing_mm
+    places = ((column, row), (column + 3, row + 3))
+    start, end = (pane.pixel_of((x * across, y * down)).toPoint() for x, y in places)
+    qtbot.mousePress(pane, LEFT, pos=start)
+    qtbot.mouseMove(pane, end)
+    qtbot.mouseRelease(pane, LEFT, pos=end)
+    assert not store.boxes
+    assert store.view.drawing_box
 
 
 def test_an_image_that_is_cut_where_it_is_looked_at_is_read_between_voxels(shown):

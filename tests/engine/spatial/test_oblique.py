@@ -59,6 +59,25 @@ def test_padding_is_not_mixed_into_what_lies_beside_it() -> None:
     assert 0 < (lost & SECTION.seen).sum() < SECTION.seen.sum() / 2
 
 
+@pytest.mark.parametrize("x", [8.0, 8.00003, 7.99997])
+@pytest.mark.parametrize("padded", [7, 9])
+def test_a_voxel_that_counts_for_nothing_takes_no_pixel_away(x, padded) -> None:
+    """A grid tilted about x alone: pixels lie at whole x, but for single precision, and between voxels in z and y."""
+    holed = NOISE.copy()
+    holed[:, :, padded] = PADDING_HU
+    tilted = Section.plane(GRID.shape_zyx, (1.2, 2.3, x), (0.2, 0.9, 0), (0, 0, 1), (9, 1))
+    np.testing.assert_allclose(tilted.hu(holed), tilted.hu(NOISE), atol=0.2)
+    assert tilted.wholly(holed > PADDING_HU).all()
+    assert (tilted.hu(NOISE) > PADDING_HU).all()
+
+
+def test_the_last_voxel_counts_alone_at_the_end_of_the_grid() -> None:
+    holed = NOISE.copy()
+    holed[:, :, :-1] = PADDING_HU
+    for x in (20.0, 20.4):
+        assert Section.point(GRID.shape_zyx, (3, 7, x)).hu(holed)[0, 0] == NOISE[3, 7, 20]
+
+
 def test_an_array_that_is_no_block_of_memory_is_read_too() -> None:
     np.testing.assert_array_equal(SECTION.hu(NOISE[:, :, ::-1]), SECTION.hu(NOISE[:, :, ::-1].copy()))
     assert (SECTION.linear(np.broadcast_to(np.float32(3), GRID.shape_zyx))[SECTION.seen] == 3).all()
@@ -79,6 +98,12 @@ def test_the_determinant_is_that_of_the_cell_that_a_pixel_lies_in() -> None:
     found = determinants(SECTION, displacement)
     assert (found[~SECTION.seen] == 1).all()
     assert np.isin(found[SECTION.seen], whole).mean() > 0.99  # the same formula on the same numbers
+
+
+def test_beyond_the_grid_nothing_changes_its_volume() -> None:
+    beyond = Section.plane(GRID.shape_zyx, (-20, 0, 0), (0, 1, 0), (0, 0, 1), (4, 5))
+    assert not beyond.seen.any()
+    np.testing.assert_array_equal(determinants(beyond, np.ones((3, *GRID.shape_zyx), np.float32)), np.ones((4, 5)))
 
 
 def test_what_is_cut_where_it_is_looked_at_is_that_of_the_whole(oblique, aligned, make_registration) -> None:
