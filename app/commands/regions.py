@@ -88,11 +88,11 @@ class Marks(Work):
         store, regions = self.store, self.store.unmarked()
         if regions is None or store.running:
             return
-        if store.has_masks_of(regions):
-            self._mark(regions)
-            return
         asked_for = (self._unmarkable, self._marking and self._marking[0])
         if any(other is not None and other.same_as(regions) for other in asked_for):
+            return
+        if store.has_masks_of(regions):
+            self._mark(regions)
             return
         self._drop_marking()
         fixed = store.fixed
@@ -155,7 +155,7 @@ class Marks(Work):
         try:
             self.store.mark(regions, masks)
         except InputError as error:
-            self.failed.emit(error)
+            self._give_up(regions, error)
             return False
         return True
 
