@@ -33,7 +33,7 @@ It grows as the voxels shrink, whose windows of correlation hold more noise: at 
 WORKING_SPACING_MM = 3.0
 """Half of the coarse level's. Images that are coarser themselves are not refined."""
 
-_FINEST_SPACING_MM, _MOST_VOXELS = 2.0, 2_000_000
+_FINEST_SPACING_MM, _MOST_VOXELS = 2.0, 1_000_000
 """Of the fine level, where the patient takes no more voxels than that: a limit to the seconds of an iteration."""
 
 _CONTROL_STRIDE = 3

@@ -142,9 +142,9 @@ def test_the_same_again_gives_the_same_bits(jobs: Jobs) -> None:
 
 @pytest.mark.parametrize(
     ("voxel_mm", "voxels", "finest_mm"),
-    [(1.0, 100, 2.0), (2.5, 40, 2.5), (4.0, 30, 4.0), (1.25, 256, (320**3 / 2e6) ** (1 / 3)), (2.0, 200, 3.0)],
+    [(1.0, 100, 2.0), (2.5, 40, 2.5), (4.0, 30, 4.0), (1.25, 200, 2.5), (2.0, 200, 3.0)],
 )
-def test_the_finest_grid_is_as_fine_as_two_million_voxels_allow(voxel_mm: float, voxels: int, finest_mm: float) -> None:
+def test_the_finest_grid_is_as_fine_as_a_million_voxels_allow(voxel_mm: float, voxels: int, finest_mm: float) -> None:
     """Between two and three millimeters, but never finer than the image."""
     shape = (voxels, voxels, voxels)
     water = np.broadcast_to(np.float32(0.0), shape)
