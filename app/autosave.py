@@ -73,16 +73,19 @@ def _write(case: Case) -> None:
 
 
 def _forget(case_id: str) -> None:
-    for folder in unsaved_cases():
-        if folder.name.startswith(case_id):
-            discard(folder)
+    for folder in _homes_of(case_id):
+        discard(folder)
 
 
 def _home_of(case_id: str) -> Path:
     """The folder of a case: where it is, or a new one, beside what may have been left of the last."""
-    known = [folder for folder in unsaved_cases() if folder.name.startswith(case_id)]
+    known = _homes_of(case_id)
     first = autosave_root() / case_id
     return known[0] if known else first if not first.exists() else first.with_name(f"{case_id}-{uuid4().hex[:8]}")
+
+
+def _homes_of(case_id: str) -> list[Path]:
+    return [folder for folder in unsaved_cases() if folder.name.startswith(case_id)]
 
 
 def _folders() -> list[Path]:

@@ -57,7 +57,7 @@ class Image:
         """Points (N, 3) x y z of voxels z y x."""
         return self.geometry.points(voxels[:, ::-1])
 
-    def nearest(self, points_mm: PointArray) -> Voxels:
+    def voxels_at(self, points_mm: PointArray) -> Voxels:
         """Continuous voxels z y x of points."""
         return self.geometry.indices(points_mm)[:, ::-1]
 
@@ -103,10 +103,10 @@ def matched_points(data: Path) -> tuple[PointArray, PointArray]:
     corners = corners_of(there, read_mask_on(files.masks[0], fixed.geometry))
     corners_mm = there.points_mm(corners)
 
-    found, certain = matched(there, back, corners, back.nearest(corners_mm + shift_mm), _BLOCK_MM)
+    found, certain = matched(there, back, corners, back.voxels_at(corners_mm + shift_mm), _BLOCK_MM)
     found_mm = back.points_mm(found)
-    larger, _ = matched(there, back, corners, back.nearest(corners_mm + shift_mm), _LARGER_BLOCK_MM)
-    home, _ = matched(back, there, found, there.nearest(found_mm - shift_mm), _BLOCK_MM)
+    larger, _ = matched(there, back, corners, back.voxels_at(corners_mm + shift_mm), _LARGER_BLOCK_MM)
+    home, _ = matched(back, there, found, there.voxels_at(found_mm - shift_mm), _BLOCK_MM)
     certain &= np.linalg.norm(back.points_mm(larger) - found_mm, axis=1) < _AGREE_MM
     certain &= np.linalg.norm(there.points_mm(home) - corners_mm, axis=1) < _RETURN_MM
     corners_mm, found_mm = corners_mm[certain], found_mm[certain]
