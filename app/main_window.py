@@ -133,7 +133,6 @@ class MainWindow(QMainWindow):
         if window is None:
             window = PopOut(self.store, self)
             window.grid.hovered.connect(self.readout.hover)
-            window.grid.told.connect(self.message.say)
         window.show()
         window.raise_()
 
@@ -279,7 +278,6 @@ class MainWindow(QMainWindow):
         self.history.chosen.connect(self.commands.go_to)
         self.workflow.file_wanted.connect(self.ask_transform)
         self.grid.hovered.connect(self.readout.hover)
-        self.grid.told.connect(self.message.say)
         self.folding.failed.connect(self.problems.show)
         self.commands.models_known.connect(self.workflow.set_models)
         self.pair_check.found.connect(self.workflow.warn_of_pair)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from PySide6.QtCore import QPointF, QRectF, Qt
 from PySide6.QtGui import QColor, QLinearGradient, QPainter, QPen, QTransform
 
-from app.viewer.boxes import EXCLUDED_RGB, HANDLES, RIGID_RGB, Outline
+from app.viewer.box_outlines import Outline
+from app.viewer.boxes import EXCLUDED_RGB, RIGID_RGB
 from app.viewer.marks import Mark
 from app.viewer.planes import Plane
 from app.viewer.slicing import ColorBar, PaneState, ring_radii
@@ -168,21 +169,20 @@ def _paint_outline(painter: QPainter, shape: Outline, transform: QTransform) -> 
     room = QRectF(rect.left() + 2, rect.top() - metrics.height() - 3, max(rect.width(), _NAME_PIXELS), metrics.height())
     name = metrics.elidedText(shape.name, Qt.TextElideMode.ElideMiddle, round(room.width()))
     _draw_text(painter, room, _ALIGN.AlignLeft, name, color)
-    if shape.selected and not shape.locked and not shape.cut_mm:
-        _paint_handles(painter, shape, transform)
+    _paint_handles(painter, shape, transform)
 
 
 def _paint_handles(painter: QPainter, shape: Outline, transform: QTransform) -> None:
     painter.setPen(QPen(Qt.GlobalColor.black, 1))
     painter.setBrush(SELECTED_COLOR)
     half = _HANDLE_PIXELS / 2
-    for handle in HANDLES:
-        at = transform.map(QPointF(*shape.handle_place(handle)))
+    for handle in shape.handles:
+        at = transform.map(QPointF(*handle.place_mm))
         square = QRectF(at.x() - half, at.y() - half, _HANDLE_PIXELS, _HANDLE_PIXELS)
-        if handle == (0, 0):
-            painter.drawEllipse(square)
-        else:
+        if handle.faces:
             painter.drawRect(square)
+        else:
+            painter.drawEllipse(square)
 
 
 def _paint_mark(painter: QPainter, mark: Mark, at: QPointF) -> None:

@@ -9,10 +9,11 @@ from typing import Protocol
 from PySide6.QtCore import Qt
 
 from app.store import Store
-from app.viewer.boxes import Handle, Outline, Place, dragged_box, handle_at, reshaped_box, spanned
+from app.viewer.box_outlines import Handle, Outline, Place, handle_at, reshaped_box
+from app.viewer.boxes import dragged_box, spanned
 from app.viewer.by_hand import ShiftTool, TurnTool, turns
 from app.viewer.pane import Gesture
-from app.viewer.planes import stepped
+from app.viewer.planes import Plane, stepped
 from app.viewer.slicing import PaneState
 from app.viewer.view_state import Continuous, ImageName, ViewState, dragged_window
 from engine.regions import NamedBox
@@ -21,11 +22,13 @@ from engine.roi import Box
 HANDLE_REACH_PIXELS = 8
 _HU_PER_PIXEL = 2.0
 _ZOOM_PER_NOTCH = 1.15
-_CURSORS: dict[Handle, Qt.CursorShape] = {
-    (0, 0): Qt.CursorShape.SizeAllCursor,
-    (0, 1): Qt.CursorShape.SizeVerCursor,
-    (1, 0): Qt.CursorShape.SizeHorCursor,
-}
+_CURSORS = (
+    Qt.CursorShape.SizeHorCursor,
+    Qt.CursorShape.SizeFDiagCursor,
+    Qt.CursorShape.SizeVerCursor,
+    Qt.CursorShape.SizeBDiagCursor,
+)
+"""By the direction of a drag on the screen, to the right and every 45 degrees on, clockwise."""
 
 
 class Viewed(Protocol):
@@ -136,7 +139,7 @@ class ReshapeTool:
         if not _holds(self._store, self._number, self._held):
             return
         moved: Place = gesture.place_mm[0] - self._start[0], gesture.place_mm[1] - self._start[1]
-        box = reshaped_box(self._box, self._handle, moved, self._plane)
+        box = reshaped_box(self._box, self._handle.faces, moved, self._plane)
         if box != self._held.box:
             self._store.reshape_box(self._number, box)
             self._held = self._store.boxes[self._number]
@@ -212,22 +215,10 @@ def _turns(state: PaneState, gesture: Gesture) -> bool:
 def grasped(state: PaneState, gesture: Gesture) -> tuple[Outline, Handle] | None:
     """The handle of the selected box under the hand."""
     for shape in state.outlines:
-        if shape.selected and shape.on_slice and not shape.locked and not shape.cut_mm:
-            handle = handle_at(shape, gesture.place_mm, HANDLE_REACH_PIXELS * gesture.mm_per_pixel)
-            if handle is not None:
-                return shape, handle
+        handle = handle_at(shape, gesture.place_mm, HANDLE_REACH_PIXELS * gesture.mm_per_pixel)
+        if handle is not None:
+            return shape, handle
     return None
-
-
-def is_at_cut_corner(state: PaneState, gesture: Gesture) -> bool:
-    """Whether a corner of what a sampled slice cuts out of the selected box is under the hand."""
-    reach_mm = HANDLE_REACH_PIXELS * gesture.mm_per_pixel
-    return any(
-        math.dist(corner, gesture.place_mm) <= reach_mm
-        for shape in state.outlines
-        if shape.selected and shape.on_slice and not shape.locked
-        for corner in shape.cut_mm
-    )
 
 
 def hand_shape(state: PaneState, gesture: Gesture) -> Qt.CursorShape:
@@ -239,10 +230,13 @@ def hand_shape(state: PaneState, gesture: Gesture) -> Qt.CursorShape:
     grasp = grasped(state, gesture)
     if grasp is None:
         return Qt.CursorShape.ArrowCursor
-    across, down = grasp[1]
-    falls = (across * down > 0) == (state.plane.flip_across == state.plane.flip_down)
-    diagonal = Qt.CursorShape.SizeFDiagCursor if falls else Qt.CursorShape.SizeBDiagCursor
-    return _CURSORS.get((abs(across), abs(down)), diagonal)
+    return _drag_shape(grasp[1], state.plane) if grasp[1].faces else Qt.CursorShape.SizeAllCursor
+
+
+def _drag_shape(handle: Handle, plane: Plane) -> Qt.CursorShape:
+    across, down = handle.outward
+    turned_deg = math.degrees(math.atan2(-down if plane.flip_down else down, -across if plane.flip_across else across))
+    return _CURSORS[round(turned_deg / 45) % len(_CURSORS)]
 
 
 def wheel(store: Viewed, state: PaneState, gesture: Gesture) -> None:

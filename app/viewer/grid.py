@@ -10,9 +10,8 @@ from PySide6.QtGui import QCursor
 from PySide6.QtWidgets import QGridLayout, QWidget
 
 from app.store import Store
-from app.texts import tr
 from app.viewer.comparisons import COMPARISONS
-from app.viewer.gestures import PointTool, Tool, hand_shape, is_at_cut_corner, tool_for, wheel
+from app.viewer.gestures import Tool, hand_shape, tool_for, wheel
 from app.viewer.pane import Gesture, Pane
 from app.viewer.planes import Plane
 from app.viewer.slicing import resolve
@@ -41,12 +40,10 @@ _STRETCHED: dict[LayoutName, tuple[tuple[int, ...], tuple[int, ...]]] = {
 class Grid(QWidget):
     """Redraws at most once per turn of the event loop. `hovered` carries the index (z, y, x) of a pixel, or `None`.
 
-    `told` carries a sentence on what cannot be done where the hand tried it.
     `view`: how the panes are arranged, the store's unless `own_layout` is given.
     """
 
     hovered = Signal(object)
-    told = Signal(str)
     rearranged = Signal()
 
     def __init__(self, store: Store, parent: QWidget | None = None, own_layout: LayoutName | None = None) -> None:
@@ -149,8 +146,6 @@ class Grid(QWidget):
             wheel(store, state, gesture)
         elif gesture.phase == "press":
             self._tool, self._held_on = tool_for(store, state, gesture), state.plane
-            if isinstance(self._tool, PointTool) and is_at_cut_corner(state, gesture):
-                self.told.emit(tr("Corners of a region are dragged along the grid of the image: press Shift+A."))
         elif gesture.phase == "move" and self._tool is not None:
             self._tool.move(gesture)
         elif gesture.phase == "release" and self._tool is not None:

@@ -123,6 +123,13 @@ class Plane:
         across, down = self.spacing_mm
         return index[self.column] * across, index[self.row] * down
 
+    def way(self, moved_mm: tuple[float, float]) -> Continuous:
+        """How many voxels z, y, x a way (across, down) in mm on a slice leads on."""
+        steps = [0.0, 0.0, 0.0]
+        steps[self.column], steps[self.row] = moved_mm[0] / self.spacing_mm[0], moved_mm[1] / self.spacing_mm[1]
+        z, y, x = _between(self.grid, self.voxels)[0] @ steps if self.is_sampled else steps
+        return float(z), float(y), float(x)
+
     def index_at(self, place_mm: tuple[float, float], cursor_zyx: Continuous) -> Continuous:
         """The continuous index (z, y, x) of the voxels at a place on the cursor's slice; it may lie outside them."""
         across, down = self.spacing_mm

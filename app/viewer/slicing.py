@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.texts import mark, tr
-from app.viewer.boxes import Outline, outline
+from app.viewer.box_outlines import Outline, outline
 from app.viewer.comparisons import COMPARED, COMPARISONS, compared, glass, split_at_mm
 from app.viewer.contours import Labels
 from app.viewer.marks import Mark, Pairs

@@ -66,7 +66,8 @@ def test_nothing_changes_a_locked_box(marked, qtbot):
     store.change_view(cursor_zyx=(6, 10, 15))
     marked.grid.refresh()
     pane = marked.grid.panes[0]
-    held = pane.pixel_of(pane.state.outlines[1].handle_place((0, 0))).toPoint()
+    shape = pane.state.outlines[1]
+    held = pane.pixel_of((sum(shape.across) / 2, sum(shape.down) / 2)).toPoint()
     qtbot.mousePress(pane, LEFT, pos=held)
     qtbot.mouseMove(pane, held / 2)
     qtbot.mouseRelease(pane, LEFT, pos=held / 2)

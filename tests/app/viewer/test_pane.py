@@ -177,17 +177,17 @@ def test_handles_resize_and_move_in_every_orientation(grid, qtbot, store, plane)
     drag(qtbot, pane, pixel(pane, start), pixel(pane, end))
     grid.refresh()
     before = store.boxes[0].box.ranges_zyx
-    _drag_handle(qtbot, grid, pane, (1, 0), (3, 0))
-    _drag_handle(qtbot, grid, pane, (0, 0), (-2, 1))
+    _drag_handle(qtbot, grid, pane, ((shown.column, 1),), (3, 0))
+    _drag_handle(qtbot, grid, pane, (), (-2, 1))
     after = store.boxes[0].box.ranges_zyx
     assert after[shown.column] == (before[shown.column][0] - 2, before[shown.column][1] + 1)
     assert after[shown.row] == (before[shown.row][0] + 1, before[shown.row][1] + 1)
     assert after[shown.normal] == before[shown.normal]
 
 
-def _drag_handle(qtbot, grid, pane, handle, voxels):
-    shape = pane.state.outlines[0]
-    across, down = shape.handle_place(handle)
+def _drag_handle(qtbot, grid, pane, faces, voxels):
+    handles = pane.state.outlines[0].handles
+    across, down = next(handle.place_mm for handle in handles if handle.faces == faces)
     to = across + voxels[0] * pane.state.plane.spacing_mm[0], down + voxels[1] * pane.state.plane.spacing_mm[1]
     drag(qtbot, pane, pane.pixel_of((across, down)).toPoint(), pane.pixel_of(to).toPoint())
     grid.refresh()
