@@ -56,6 +56,10 @@ PICTURES = (
     "tooltip",
     "keys",
     "light",
+    "oblique-grid",
+    "along-patient",
     "folded-place",
     "reopened",
 )
+ALONE = ("refusing", "oblique", "reopening")
+"""The stages of the walk that open images of their own, so that their pictures can be taken again by themselves."""

@@ -12,22 +12,25 @@ from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
 from engine.case import Case
-from engine.geometry import Geometry
+from engine.geometry import Geometry, as_triple
 from engine.io.case_folder import save_case
-from engine.io.images import write_image
+from engine.io.images import to_sitk_image, write_image
 from engine.phantom.thorax import PhantomPair, thorax_pair
 from engine.registration import Step
 from engine.session import measured
 from engine.volume import Volume
 
 _OUTSIDE_HU = -2048
+_LEAST_HU = -1100
 _WAVES_VOX = 4.5
+_TILT_DEG = (22.0, -9.0)
 
 
 @dataclass(frozen=True, slots=True)
 class Samples:
     """`archive`: two patients, DICOM. `labels`: by role. `folded`: a case whose field folds. `notes`: no image at all.
 
+    `tilted`: fixed and moving series whose grid is oblique to the patient, and `tilted_labels` on it.
     `pairs_mm`: places (x, y, z) in the fixed image and where they are in the moving one.
     """
 
@@ -36,6 +39,8 @@ class Samples:
     folded: Path
     notes: Path
     strangers: tuple[Path, Path]
+    tilted: tuple[Path, Path]
+    tilted_labels: dict[str, Path]
     pairs_mm: tuple[tuple[NDArray[np.float64], NDArray[np.float64]], ...]
 
 
@@ -49,12 +54,62 @@ def write_samples(folder: Path) -> Samples:
     stranger = _write_series(archive / "3", second, "CBCT fraction 3", "20260119", other.fixed)
     notes = folder / "Notes.mha"
     notes.write_text("These are words.")
-    labels = {"fixed": folder / "Labels of fixed.mha", "moving": folder / "Labels of moving.mha"}
-    write_image(labels["fixed"], pair.fixed_labels, pair.fixed.geometry)
-    write_image(labels["moving"], pair.moving_labels, pair.moving.geometry)
+    labels = _write_labels(folder, pair.fixed_labels, pair.moving_labels, pair.fixed.geometry)
+    tilted = _tilted_grid(pair.fixed.geometry)
+    daily, before = (_cut_along(volume, tilted) for volume in (pair.fixed, pair.moving))
+    at_cut = [_nearest_on(image, pair.fixed.geometry, tilted) for image in (pair.fixed_labels, pair.moving_labels)]
     return Samples(
-        archive, labels, _write_folded(folder / "Folded", other), notes, (planning, stranger), _inner_pairs(pair)
+        archive,
+        labels,
+        _write_folded(folder / "Folded", other),
+        notes,
+        (planning, stranger),
+        (
+            _write_series(folder / "Tilted" / "1", first, "CBCT fraction 9", "20260121", daily),
+            _write_series(folder / "Tilted" / "2", first, "Tilted CT", "20260105", before),
+        ),
+        _write_labels(folder / "Tilted", *at_cut, tilted),
+        _inner_pairs(pair),
     )
+
+
+def _write_labels(
+    folder: Path, fixed: NDArray[np.uint8], moving: NDArray[np.uint8], geometry: Geometry
+) -> dict[str, Path]:
+    labels = {"fixed": folder / "Labels of fixed.mha", "moving": folder / "Labels of moving.mha"}
+    write_image(labels["fixed"], fixed, geometry)
+    write_image(labels["moving"], moving, geometry)
+    return labels
+
+
+def _tilted_grid(geometry: Geometry) -> Geometry:
+    """As large a grid about the same centre, turned about the patient's left and back."""
+    about_left, about_back = np.deg2rad(_TILT_DEG)
+    (c, s), (d, e) = ((np.cos(angle), np.sin(angle)) for angle in (about_left, about_back))
+    turned = np.array([[d, 0, e], [0, 1, 0], [-e, 0, d]]) @ np.array([[1, 0, 0], [0, c, -s], [0, s, c]])
+    half = (np.array(geometry.size_xyz) - 1) / 2 * geometry.spacing_xyz_mm
+    origin = as_triple(geometry.center_xyz_mm() - turned @ half)
+    return Geometry(geometry.shape_zyx, geometry.spacing_xyz_mm, origin, tuple(as_triple(row) for row in turned))
+
+
+def _cut_along(volume: Volume, grid: Geometry) -> Volume:
+    """An image on another grid, between its voxels; padding beyond them."""
+    import SimpleITK as sitk
+
+    stored = np.where(volume.valid, volume.hu, _OUTSIDE_HU).astype(np.float32)
+    image, like = to_sitk_image(stored, volume.geometry), to_sitk_image(np.zeros(grid.shape_zyx, np.uint8), grid)
+    hu = sitk.GetArrayFromImage(sitk.Resample(image, like, sitk.Transform(), sitk.sitkLinear, float(_OUTSIDE_HU)))
+    valid = _nearest_on(volume.valid.astype(np.uint8), volume.geometry, grid) > 0
+    return Volume(hu, grid, valid & (hu > _LEAST_HU))
+
+
+def _nearest_on(labels: NDArray[np.uint8], geometry: Geometry, grid: Geometry) -> NDArray[np.uint8]:
+    import SimpleITK as sitk
+
+    like = to_sitk_image(np.zeros(grid.shape_zyx, np.uint8), grid)
+    resampled = sitk.Resample(to_sitk_image(labels, geometry), like, sitk.Transform(), sitk.sitkNearestNeighbor, 0)
+    found: NDArray[np.uint8] = sitk.GetArrayFromImage(resampled)
+    return found
 
 
 def _write_series(folder: Path, patient: tuple[str, str], description: str, date: str, volume: Volume) -> Path:
@@ -86,7 +141,7 @@ def _grid_tags(geometry: Geometry) -> dict[str, Any]:
         "Rows": geometry.size_xyz[1],
         "PixelSpacing": [spacing_y, spacing_x],
         "SliceThickness": spacing_z,
-        "ImageOrientationPatient": [1, 0, 0, 0, 1, 0],
+        "ImageOrientationPatient": [round(float(value), 8) for value in np.asarray(geometry.direction).T[:2].ravel()],
         "SamplesPerPixel": 1,
         "PhotometricInterpretation": "MONOCHROME2",
         "BitsAllocated": 16,

@@ -1,4 +1,7 @@
-"""The whole work in one session, photographed: `walk.py FOLDER`. `make_pictures.py` gives it a screen."""
+"""The whole work in one session, photographed: `walk.py FOLDER`. `make_pictures.py` gives it a screen.
+
+`walk.py FOLDER STAGE` takes the pictures of one stage alone, of those that open images of their own.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,8 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-from photographer import ALT, CONTROL, RIGHT, SHIFT, Key, Photographer
+from photographer import ALT, CONTROL, NONE, RIGHT, SHIFT, Key, Photographer
+from picture_names import ALONE
 from PySide6.QtCore import QPoint, QSettings
 from PySide6.QtWidgets import QApplication, QToolButton, QTreeWidgetItem
 from sample_files import Samples, write_samples
@@ -28,9 +32,10 @@ _LONG_NAME = "Spine beside the left lower lobe, seen on the fourth fraction"
 
 
 def main() -> None:
-    folder = Path(sys.argv[1])
-    folder.mkdir(parents=True, exist_ok=True)
-    for old in folder.glob("*.webp"):
+    folder, *stages = map(str, sys.argv[1:])
+    taken = Path(folder)
+    taken.mkdir(parents=True, exist_ok=True)
+    for old in () if stages else taken.glob("*.webp"):
         old.unlink()
     application = QApplication([])
     theme.apply_theme(application, "dark")
@@ -39,7 +44,21 @@ def main() -> None:
         settings.stored = lambda: QSettings(f"{scratch}/settings.ini", QSettings.Format.IniFormat)
         autosave.autosave_root = lambda: home / "unsaved"
         settings.remember_folder(home)
-        walk(Photographer(folder), write_samples(home), home)
+        camera, samples = Photographer(taken), write_samples(home)
+        if stages:
+            walk_alone(camera, samples, stages)
+        else:
+            walk(camera, samples, home)
+
+
+def walk_alone(camera: Photographer, samples: Samples, stages: list[str]) -> None:
+    """Some stages that need nothing of those before."""
+    alone = dict(zip(ALONE, (refusing, oblique, reopening), strict=True))
+    camera.open_window()
+    for stage in stages:
+        alone[stage](camera, samples)
+    camera.window.close()
+    camera.settle()
 
 
 def walk(camera: Photographer, samples: Samples, home: Path) -> None:
@@ -59,6 +78,7 @@ def walk(camera: Photographer, samples: Samples, home: Path) -> None:
     history(camera)
     guidance(camera, samples)
     ending(camera)
+    oblique(camera, samples)
     reopening(camera, samples)
     camera.finish()
 
@@ -371,6 +391,36 @@ def ending(camera: Photographer) -> None:
     camera.press(Key.Key_T, CONTROL)
 
 
+def oblique(camera: Photographer, samples: Samples) -> None:
+    """A series whose grid is oblique to the patient: its own slices, then slices along the patient's axes."""
+    window = camera.window
+    camera.drop(*samples.tilted)
+    camera.settle()
+    for name, path in samples.tilted_labels.items():
+        window.actions_table[f"load_{name}_contours"].trigger()
+        camera.choose_file(path)
+    for key in (Key.Key_1, Key.Key_2):
+        camera.press(key, CONTROL)
+    camera.settle()
+    dismiss(camera)
+    window.message.hide()
+    camera.press(Key.Key_F, SHIFT)
+    camera.shoot("oblique-grid")
+    camera.press(Key.Key_W, SHIFT)
+    camera.press(Key.Key_A, SHIFT)
+    camera.press(Key.Key_R)
+    z, y, x = middle(camera)
+    camera.press(Key.Key_B)
+    camera.drag_voxels(1, (z + 12, y, x - 34), (z - 12, y, x - 10))
+    drag_corner(camera, 1, (24.0, -18.0))
+    table = window.regions.table
+    camera.click(table.viewport(), table.visualItemRect(table.item(0, 0)).center())
+    camera.shoot("along-patient")
+    for key in (Key.Key_A, Key.Key_R):
+        camera.press(key, SHIFT if key == Key.Key_A else NONE)
+    camera.press(Key.Key_1)
+
+
 def reopening(camera: Photographer, samples: Samples) -> None:
     """A case whose field folds; then the window of the next day, arranged as it was left, with what was not saved."""
     window = camera.window
@@ -428,6 +478,15 @@ def take(camera: Photographer, item: QTreeWidgetItem, role: str) -> None:
     tree = camera.window.dialog.tree
     camera.click(tree.viewport(), tree.visualItemRect(item).center())
     camera.click(camera.window.dialog.buttons[role])
+
+
+def drag_corner(camera: Photographer, number: int, away_mm: tuple[float, float]) -> None:
+    """One of the selected region, by a way on the slice."""
+    pane = camera.pane(number)
+    (shape,) = (shape for shape in pane.state.outlines if shape.selected)
+    x, y = next(handle.place_mm for handle in shape.handles if len(handle.faces) == 2)
+    start, end = (pane.pixel_of(place).toPoint() for place in ((x, y), (x + away_mm[0], y + away_mm[1])))
+    camera.drag(pane, start, end)
 
 
 def type_faces(camera: Photographer, box: Box) -> None:
