@@ -268,9 +268,9 @@ class Display(QObject):
             task.failed.connect(self.failed)
 
     def _take_thumbnail(self, registration: Registration, picture: Picture) -> None:
-        states = () if self._store.case is None else self._store.case.states
-        for number, state in enumerate(states):
-            if state is registration:
+        case = self._store.case
+        for number in () if case is None else case.numbers:
+            if case.states[number] is registration:
                 self._store.set_thumbnail(number, picture)
 
     def _request(self, case: Case, moving: HuArray | None, warped: HuArray | None) -> None:

@@ -25,7 +25,7 @@ from app.fits import Comparison
 from app.folding import Folding
 from app.menus import Actions
 from app.pair_check import PairCheck
-from app.panels.history import HistoryPanel
+from app.panels.history import HistoryPanel, deletion_text
 from app.panels.parts import MessageBar, action_button
 from app.panels.points import PointsPanel
 from app.panels.quality import QualityPanel
@@ -118,6 +118,12 @@ class MainWindow(QMainWindow):
     def _load_structures(self, role: Role, path: str) -> None:
         self.show_list(self.structures)
         self.commands.load_structures(role, path)
+
+    def ask_delete_branch(self) -> None:
+        """Ask above the images whether the state marked in the history can go with all that began from it."""
+        case, number = self.store.case, self.store.marked_state
+        delete = partial(self.commands.delete_branch, case.id, number)
+        self.message.say(deletion_text(number, len(case.branch(number)) - 1), {tr("Delete"): delete})
 
     def ask_export(self) -> None:
         dialog = ExportDialog(engine.EXPORTERS, self)

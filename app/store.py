@@ -203,6 +203,16 @@ class Store(QObject):
         self.case = case
         self.case_changed.emit()
 
+    def drop_branch(self, number: int) -> None:
+        """Delete a state and all that began from it; an `InputError` where that is the line of the current one."""
+        case, gone = self.case.without_branch(number), self.case.branch(number)
+        if self.view.other_state in gone:
+            self.change_view(other_state=None)
+        if self.marked_state in gone:
+            self.mark_state(None)
+        self.thumbnails = {known: picture for known, picture in self.thumbnails.items() if known not in gone}
+        self.set_case(case)
+
     def set_saved(self, case: Case, folder: Path) -> None:
         self.saved_case, self.folder = case, folder
         self.case_changed.emit()

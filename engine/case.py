@@ -29,7 +29,8 @@ class Case:
     `followed`: the state that redo leads to from each one, itself where nothing follows.
     `guidance`: what the user knows of the pair; every refinement from now on follows it. `regions`: the boxes and the
     files that its masks are made of, `None` where nobody has said: then all its masks came from files.
-    `structures`: what was delineated in the images.
+    `structures`: what was delineated in the images. `deleted`: numbers of states that are no more; the first state
+    stands in their places, so that all others keep their numbers and none is given twice.
     """
 
     fixed: Volume
@@ -42,6 +43,7 @@ class Case:
     parents: tuple[int, ...] = ()
     followed: tuple[int, ...] = ()
     regions: Regions | None = field(default=None, repr=False)
+    deleted: frozenset[int] = frozenset()
 
     def __post_init__(self) -> None:
         count = len(self.states)
@@ -53,6 +55,8 @@ class Case:
             raise InputError("Expected every state to follow one before it.")
         if not 0 <= self.cursor < len(self.states):
             raise InputError(f"Expected a state from 0 to {len(self.states) - 1}, got {self.cursor}.")
+        if not self._keeps_what_leads_on():
+            raise InputError("Expected only whole branches beside the current state to be deleted.")
         self.guidance.checked(self.fixed.geometry.shape_zyx)
         self.structures.checked(self.fixed.geometry.shape_zyx, self.moving.geometry.shape_zyx)
         if self.regions is not None:
@@ -68,6 +72,19 @@ class Case:
     @property
     def current(self) -> Registration:
         return self.states[self.cursor]
+
+    @property
+    def numbers(self) -> tuple[int, ...]:
+        """Those of the states that there are, in the order in which they came."""
+        return tuple(number for number in range(len(self.states)) if number not in self.deleted)
+
+    def state(self, number: int) -> Registration:
+        """The state with a number; an `InputError` where there is none."""
+        if not 0 <= number < len(self.states):
+            raise InputError(f"Expected a state from 0 to {len(self.states) - 1}, got {number}.")
+        if number in self.deleted:
+            raise InputError(f"State {number} was deleted.")
+        return self.states[number]
 
     @property
     def can_undo(self) -> bool:
@@ -90,6 +107,30 @@ class Case:
         while self.followed[end] != end:
             end = self.followed[end]
         return self.way_to(end)
+
+    def branch(self, number: int) -> tuple[int, ...]:
+        """The numbers of a state and of all that were begun from it or from those."""
+        found = [number]
+        for child in self.numbers:
+            if child > number and self.parents[child] in found:
+                found.append(child)
+        return tuple(found)
+
+    def without_branch(self, number: int) -> Case:
+        """Without a state and all that were begun from it; an `InputError` where that is the line one is on."""
+        self.state(number)
+        if number in self.line():
+            raise InputError(f"State {number} leads to the current one or on from it; go to another branch first.")
+        gone = self.branch(number)
+        kept = [child for child in self.numbers if child not in gone]
+        followed = tuple(
+            max((child for child in kept if child > i and self.parents[child] == i), default=i)
+            if then in gone
+            else then
+            for i, then in enumerate(self.followed)
+        )
+        states = tuple(self.states[0] if i in gone else state for i, state in enumerate(self.states))
+        return replace(self, states=states, followed=followed, deleted=self.deleted.union(gone))
 
     def unrefined(self) -> Registration:
         """The last state on the way to the current one that nothing but alignment and a model has touched."""
@@ -133,12 +174,16 @@ class Case:
 
     def gone_to(self, index: int) -> Case:
         """At the given state, with the history kept; redo will lead along its branch."""
-        if not 0 <= index < len(self.states):
-            raise InputError(f"Expected a state from 0 to {len(self.states) - 1}, got {index}.")
+        self.state(index)
         followed = list(self.followed)
         for state in self.way_to(index)[1:]:
             followed[self.parents[state]] = state
         return replace(self, cursor=index, followed=tuple(followed))
+
+    def _keeps_what_leads_on(self) -> bool:
+        left = self.numbers
+        reached = {0, self.cursor, *(self.parents[i] for i in left), *(self.followed[i] for i in left)}
+        return self.deleted.issubset(range(len(self.states))) and not reached & self.deleted
 
 
 def _last_children(parents: tuple[int, ...]) -> tuple[int, ...]:

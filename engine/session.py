@@ -262,10 +262,8 @@ def _rso(case: Case, settings: RsoSettings, device: torch.device, preview: bool)
 def _revert(case: Case, settings: RevertSettings, device: torch.device) -> Job[_Result]:
     from engine.optimize.revert import reverted
 
-    if not 0 <= settings.to < len(case.states):
-        raise InputError(f"Expected a state from 0 to {len(case.states) - 1}, got {settings.to}.")
+    earlier = case.state(settings.to)
     yield Progress("revert", 0, 1)
-    earlier = case.states[settings.to]
     regional = reverted(case.fixed, case.moving, case.current, earlier, settings.box, case.guidance, device)
     return _Result(
         {"displacement_vox": regional.displacement_vox},

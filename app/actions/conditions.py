@@ -55,6 +55,10 @@ def has_other_state(store: Store) -> bool:
     return has_case(store) and store.marked_state not in (None, store.case.cursor)
 
 
+def has_other_branch(store: Store) -> bool:
+    return has_case(store) and store.marked_state is not None and store.marked_state not in store.case.line()
+
+
 def has_pair(store: Store) -> bool:
     return has_case(store) and store.selected_pair is not None
 

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from app.actions.conditions import has_box, has_case, has_free_box, has_other_state, has_pair, has_pictures
+from app.actions.conditions import (
+    has_box,
+    has_case,
+    has_free_box,
+    has_other_branch,
+    has_other_state,
+    has_pair,
+    has_pictures,
+)
 from app.actions.row import Row
 from app.texts import mark
 from app.viewer.boxes import USES
@@ -39,6 +47,9 @@ def rows() -> list[Row]:
             lambda w: w.store.change_view(other_state=w.store.marked_state), has_other_state),
         Row("stop_comparing", "Edit", "Stop comparing", "Ctrl+Shift+X", "Show the current state alone",
             lambda w: w.store.change_view(other_state=None), lambda s: s.view.other_state is not None),
+        Row("delete_branch", "Edit", "Delete this branch …", "Ctrl+Shift+Del",
+            "Give up the state marked in the history and all that began from it, where the present one is none of them",
+            lambda w: w.ask_delete_branch(), has_other_branch),
         Row("draw_box", "Edit", "Draw region", "B", "Drag a box over a place that is still wrong, in any pane",
             _toggle_drawing, lambda s: has_pictures(s) and not s.running, lambda s: s.view.drawing_box),
         *(_use_row(use, key) for use, key in zip(USES, "OKN", strict=True)),

@@ -17,6 +17,7 @@ from app.commands.fits import Fits
 from app.store import Store
 from app.worker import Worker, job_of
 from engine.case import Case
+from engine.errors import InputError
 from engine.volume import Volume
 
 __all__ = ["RESULTS", "Commands", "Role"]
@@ -50,6 +51,18 @@ class Commands(Fits):
 
     def go_to(self, index: int) -> None:
         self._go(lambda case: case.gone_to(index), self.store.case is not None and index != self.store.case.cursor)
+
+    def delete_branch(self, case_id: str, number: int) -> None:
+        """Delete a state of the case that was asked about, with all that began from it, and keep the rest on disk."""
+        case = self.store.case
+        if case is None or case.id != case_id or not self._is_free():
+            return
+        try:
+            self.store.drop_branch(number)
+        except InputError as error:
+            self.failed.emit(error)
+        else:
+            self.autosave.write()
 
     def _take_device(self, found: tuple[str, dict[str, str]]) -> None:
         device, models = found

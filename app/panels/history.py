@@ -12,7 +12,7 @@ from app.menus import Actions
 from app.panels.parts import Panel, action_button, row
 from app.plan import short_error_text, step_text
 from app.store import Store
-from app.texts import tr
+from app.texts import tr, tr_count
 from engine.case import Case
 from engine.pictures import THUMBNAIL, Picture
 from engine.registration import Registration, Step
@@ -20,7 +20,7 @@ from engine.registration import Registration, Step
 _INDENT = 10
 """Pixels by which a state on another branch is set in."""
 
-_COMMANDS = ("compare_state", "stop_comparing", "take_back")
+_COMMANDS = ("compare_state", "stop_comparing", "take_back", "delete_branch")
 
 
 class StateList(QListWidget):
@@ -67,15 +67,17 @@ class HistoryPanel(Panel):
         store.view_changed.connect(self._follow_comparison)
         store.history_changed.connect(self._show_thumbnails)
         self._compared: int | None = None
-        self._shown: tuple[str, int, int] | None = None
+        self._shown: tuple[str, int, tuple[int, ...]] | None = None
+        self._numbers: tuple[int, ...] = ()
         self.show_case()
 
     def show_case(self) -> None:
         """List the states in the order in which they came; those beyond undo and redo dimmed and set in."""
         case = self._store.case
-        shown = None if case is None else (case.id, case.cursor, len(case.states))
+        shown = None if case is None else (case.id, case.cursor, case.numbers)
         marked = self._store.marked_state if shown == self._shown else None
         self._shown = shown
+        self._numbers = () if case is None else case.numbers
         self._filling = True
         self.list.clear()
         if case is None:
@@ -84,13 +86,13 @@ class HistoryPanel(Panel):
             self.list.addItem(item)
         else:
             self._fill(case)
-            self.list.setCurrentRow(case.cursor if marked is None else marked)
+            self.list.setCurrentRow(self._numbers.index(case.cursor if marked is None else marked))
         self._filling = False
-        self._store.mark_state(None if case is None else self.list.currentRow())
+        self._store.mark_state(None if case is None else self._numbers[self.list.currentRow()])
 
     def _fill(self, case: Case) -> None:
         line, compared = case.line(), self._store.view.other_state
-        for number in range(len(case.states)):
+        for number in self._numbers:
             lines = state_lines(case, number, compared=number == compared)
             item = QListWidgetItem("\n".join(lines))
             item.setToolTip("\n".join((*lines, *_notes(case.states[number]))))
@@ -105,12 +107,12 @@ class HistoryPanel(Panel):
 
     def _show_thumbnails(self) -> None:
         case = self._store.case
-        if case is None or self.list.count() != len(case.states):
+        if case is None or self.list.count() != len(self._numbers):
             return
         line = case.line()
-        for number in range(len(case.states)):
+        for place, number in enumerate(self._numbers):
             indent = 0 if number in line else _INDENT
-            self.list.item(number).setIcon(thumbnail_icon(self._store.thumbnails.get(number), indent))
+            self.list.item(place).setIcon(thumbnail_icon(self._store.thumbnails.get(number), indent))
 
     def _follow_comparison(self) -> None:
         if self._store.view.other_state != self._compared:
@@ -118,11 +120,11 @@ class HistoryPanel(Panel):
             self.show_case()
 
     def _choose(self, item: QListWidgetItem) -> None:
-        self.chosen.emit(self.list.row(item))
+        self.chosen.emit(self._numbers[self.list.row(item)])
 
-    def _mark(self, number: int) -> None:
+    def _mark(self, place: int) -> None:
         if not self._filling and self._store.case is not None:
-            self._store.mark_state(number if number >= 0 else None)
+            self._store.mark_state(self._numbers[place] if place >= 0 else None)
 
     def _show_menu(self, at: QPoint) -> None:
         item = self.list.itemAt(at)
@@ -132,6 +134,18 @@ class HistoryPanel(Panel):
 
     def _guard(self) -> None:
         self.list.setEnabled(not self._store.running and self._store.draft is None)
+
+
+def deletion_text(number: int, others: int) -> str:
+    """What is asked before a state goes, and as many others that began from it."""
+    if not others:
+        return tr("Delete state {number}? Nothing brings it back.").format(number=number)
+    text = tr_count(
+        "Delete state {number} and the state that began from it? Nothing brings them back.",
+        "Delete state {number} and the {count} states that began from it? Nothing brings them back.",
+        others,
+    )
+    return text.format(number=number, count=others)
 
 
 def state_lines(case: Case, number: int, compared: bool = False) -> tuple[str, str, str]:

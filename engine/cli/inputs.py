@@ -74,8 +74,13 @@ def read_guidance(arguments: argparse.Namespace, fixed: Geometry, moving: Geomet
 
 def opened_case(folder: str) -> Case:
     """A case folder, or the one in a results folder."""
+    return open_case(home_of(folder))
+
+
+def home_of(folder: str) -> Path:
+    """The folder of a case, which may be that of results that hold it."""
     inner = Path(folder) / "case"
-    return open_case(inner if inner.is_dir() else Path(folder))
+    return inner if inner.is_dir() else Path(folder)
 
 
 def runtime_of(arguments: argparse.Namespace) -> Runtime:

@@ -129,6 +129,8 @@ def _regions(commands: _Commands) -> None:
 def _history(commands: _Commands) -> None:
     parser = _command(commands, "history", "history", "The states of a case with their numbers and figures.")
     parser.add_argument("case", metavar="CASE", help="case folder, or a results folder that holds one")
+    branch = "delete this state and all that were begun from it, with their files; the others keep their numbers"
+    parser.add_argument("--delete", type=int, metavar="N", help=branch)
 
 
 def _revert(commands: _Commands) -> None:

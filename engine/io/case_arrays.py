@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import weakref
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -96,10 +97,11 @@ class ArrayFiles:
             path.unlink(missing_ok=True)
 
     def remove_unused(self) -> None:
-        """Remove the arrays that no state of the case just saved refers to."""
+        """Remove the arrays that no state of the case just saved refers to; what cannot go yet goes the next time."""
         for path in self._folder.iterdir():
             if _NUMBERED.fullmatch(path.name) and path.name not in self._used:
-                path.unlink()
+                with suppress(OSError):
+                    path.unlink()
 
     def _entry_in_use(self, digest: str) -> FileEntry:
         entry = self._by_digest[digest]

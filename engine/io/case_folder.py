@@ -78,9 +78,10 @@ def open_case(folder: str | Path) -> Case:
         guidance = _opened_guidance(source, manifest.get("guidance", {}))
         structures = _opened_structures(source, manifest.get("structures", {}))
         tree = _opened_tree(manifest["states"])
+        deleted = frozenset(i for i, state in enumerate(manifest["states"]) if state.get("deleted"))
         cursor, identity = int(manifest["cursor"]), str(manifest["id"])
         regions = _opened_regions(source, manifest.get("regions"))
-        return Case(fixed, moving, states, cursor, identity, guidance, structures, *tree, regions)
+        return Case(fixed, moving, states, cursor, identity, guidance, structures, *tree, regions, deleted)
     except (InputError, KeyError, TypeError, ValueError, AttributeError, OSError, EOFError) as error:
         raise InputError("The case is damaged: a part of it is missing or does not fit the rest.") from error
 
@@ -113,8 +114,8 @@ def _save_into(case: Case, folder: Path, present: dict[str, Any]) -> None:
     files = ArrayFiles(folder, present)
     try:
         states = [
-            {"parent": parent, "redo": redo, **_state_as_dict(state, files)}
-            for state, parent, redo in zip(case.states, case.parents, case.followed, strict=True)
+            {"parent": parent, "redo": redo, "deleted": number in case.deleted, **_state_as_dict(state, files)}
+            for number, (state, parent, redo) in enumerate(zip(case.states, case.parents, case.followed, strict=True))
         ]
         manifest = {
             "format": FORMAT,

@@ -100,3 +100,64 @@ def test_what_is_no_tree_is_refused(parents: tuple[int, ...], followed: tuple[in
 def test_there_is_nothing_beyond_the_ends(index: int) -> None:
     with pytest.raises(InputError, match="Expected a state"):
         _case().gone_to(index)
+
+
+def _branched() -> Case:
+    """0 – align 1 – iso 2 – rso 3, and general 4 – iso 5 and rso 6 both from 4; 6 is current."""
+    case = _with_step(_with_step(_with_step(_case(), "align"), "iso"), "rso 1").gone_to(1)
+    case = _with_step(_with_step(case, "general"), "iso")
+    return _with_step(case.undone(), "rso 1")
+
+
+def test_a_branch_goes_and_all_others_keep_their_numbers() -> None:
+    case = _branched()
+    assert (case.branch(2), case.branch(4)) == ((2, 3), (4, 5, 6))
+
+    left = case.without_branch(2)
+
+    assert left.numbers == (0, 1, 4, 5, 6)
+    assert all(left.states[number] is case.states[number] for number in left.numbers)
+    assert (left.id, left.cursor, left.line()) == (case.id, 6, (0, 1, 4, 6))
+    assert _with_step(left, "iso").cursor == 7
+    assert left.without_branch(5).numbers == (0, 1, 4, 6)
+    assert case.numbers == tuple(range(7)), "a case is a value"
+
+
+def test_what_is_last_can_go_and_its_number_is_not_given_again() -> None:
+    left = _branched().gone_to(5).without_branch(6)
+
+    assert _with_step(left, "rso 1").numbers == (0, 1, 2, 3, 4, 5, 7)
+
+
+def test_redo_leads_to_what_is_left_of_the_branches() -> None:
+    case = _with_step(_branched().gone_to(2), "rso 2")  # 7 beside 3
+    assert case.gone_to(4).redone().cursor == 6
+
+    elsewhere = case.gone_to(3).without_branch(6)
+    assert elsewhere.gone_to(4).redone().cursor == 5
+    assert not elsewhere.without_branch(5).gone_to(4).can_redo
+    assert elsewhere.without_branch(7).gone_to(2).redone().cursor == 3
+
+
+@pytest.mark.parametrize("number", [0, 1, 4, 6])
+def test_the_line_one_is_on_stays(number: int) -> None:
+    with pytest.raises(InputError, match=f"State {number} leads to the current one"):
+        _branched().without_branch(number)
+    if number:
+        with pytest.raises(InputError, match="on from it"):
+            _branched().gone_to(1).gone_to(0).without_branch(number)
+
+
+def test_a_deleted_state_is_nowhere() -> None:
+    left = _branched().without_branch(2)
+
+    for ask in (left.gone_to, left.without_branch, left.state):
+        with pytest.raises(InputError, match="State 3 was deleted"):
+            ask(3)
+
+
+@pytest.mark.parametrize("deleted", [{0}, {2}, {6}, {4, 5, 6}, {9}])
+def test_only_whole_branches_can_be_missing(deleted: set[int]) -> None:
+    """2 leaves 3 behind."""
+    with pytest.raises(InputError, match="whole branches"):
+        replace(_branched(), deleted=frozenset(deleted))

@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 from PySide6.QtCore import Qt
 
-from app.panels.history import state_lines
+from app.autosave import unsaved_cases
+from app.panels.history import deletion_text, state_lines
 from engine.case import Case
 from engine.guidance import Guidance
+from engine.io.case_folder import open_case
 from engine.roi import Box
 from tests.app.driving import CONTROL, LEFT, SHIFT, press, told_problem, wait_idle, wait_pictures
 
@@ -129,7 +131,7 @@ def test_the_menu_of_a_state_is_about_that_state(branched, qtbot):
     panel = branched.history
     panel._show_menu(panel.list.visualItemRect(panel.list.item(1)).center())
     assert branched.store.marked_state == 1
-    assert [action.isEnabled() for action in panel.menu.actions()] == [True, False, False]
+    assert [action.isEnabled() for action in panel.menu.actions()] == [True, False, False, False]
     panel.menu.close()
     assert branched.store.case.cursor == 3
 
@@ -149,3 +151,49 @@ def test_the_current_state_stays_in_sight_when_the_list_shrinks(branched, qtbot)
     shown = states.viewport().rect()
     assert not shown.contains(states.visualItemRect(states.item(0)))
     assert shown.contains(states.visualItemRect(states.currentItem()).center())
+
+
+def test_a_branch_goes_after_a_question_and_leaves_every_number(branched, qtbot):
+    panel, store = branched.history, branched.store
+    action = branched.actions_table["delete_branch"]
+    mark(branched, 1)
+    assert not action.isEnabled()
+    mark(branched, 2)
+    store.change_view(other_state=2)
+    wait_idle(branched, qtbot)
+    press(branched, qtbot, Qt.Key.Key_Delete, CONTROL | SHIFT)
+    assert branched.message.text.text() == "Delete state 2? Nothing brings it back."
+    assert store.case.numbers == (0, 1, 2, 3)
+    qtbot.mouseClick(branched.message.button("Delete"), LEFT)
+    assert store.case.numbers == (0, 1, 3)
+    assert [panel.list.item(i).text().split(" ")[0] for i in range(panel.list.count())] == ["0", "1", "3"]
+    assert (store.marked_state, store.view.other_state, sorted(store.thumbnails)) == (3, None, [0, 1, 3])
+    assert store.unsaved
+    wait_idle(branched, qtbot)
+    (folder,) = unsaved_cases()
+    assert open_case(folder).numbers == (0, 1, 3)
+    qtbot.mouseClick(panel.list.viewport(), LEFT, pos=panel.list.visualItemRect(panel.list.item(2)).center())
+    assert store.case.cursor == 3
+    mark(branched, 1)
+    assert store.marked_state == 1
+    branched.commands.iso()
+    wait_pictures(branched, qtbot)
+    assert panel.list.item(3).text().startswith("4  ISO")
+    assert told_problem(branched) == ""
+
+
+def test_what_was_asked_about_can_have_become_the_line_one_is_on(branched, qtbot):
+    store, case = branched.store, branched.store.case
+    mark(branched, 2)
+    branched.ask_delete_branch()
+    branched.commands.go_to(2)
+    qtbot.mouseClick(branched.message.button("Delete"), LEFT)
+    assert "State 2 leads to the current one" in told_problem(branched)
+    branched.commands.delete_branch("another case", 3)
+    assert store.case.numbers == case.numbers
+    wait_idle(branched, qtbot)
+
+
+def test_the_question_counts_what_goes():
+    assert deletion_text(4, 1) == "Delete state 4 and the state that began from it? Nothing brings them back."
+    assert deletion_text(4, 3) == "Delete state 4 and the 3 states that began from it? Nothing brings them back."

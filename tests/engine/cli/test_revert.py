@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 
 from engine.cli import main
-from engine.io.case_folder import open_case
+from engine.io.case_folder import open_case, save_case
 
 BOX = "12:24,10:20,8:16"
 TYPED = ["--box", BOX, "--threads", "1"]
@@ -49,4 +50,27 @@ def test_unusable_wishes_leave_nothing(
     error = capsys.readouterr().err
     assert words in error
     assert error.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_branch_goes_from_the_history(results: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    copy = tmp_path / "results"
+    shutil.copytree(results, copy)
+    case = open_case(copy / "case").gone_to(1)
+    save_case(case.after(case.current.after(case.states[2].steps[-1])), copy / "case")
+
+    assert main(["history", str(copy), "--delete", "2"]) == 0
+    told = capsys.readouterr().out
+    assert main(["history", str(copy)]) == 0
+    assert capsys.readouterr().out == told
+    assert [line.split()[0] for line in told.splitlines()] == ["0", "1", "*"]
+    assert told.splitlines()[2].startswith("*  3  from 1")
+    assert list((copy / "case").glob("state_*")) == []
+    for number, words in (("1", "--delete: State 1 leads to the current one"), ("2", "State 2 was deleted")):
+        assert main(["history", str(copy), "--delete", number]) == 1
+        error = capsys.readouterr().err
+        assert words in error
+        assert error.count("\n") == 1
+    assert main(["revert", str(copy), *TYPED, "--to", "2", "--out", str(tmp_path / "out")]) == 1
+    assert "State 2 was deleted" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()

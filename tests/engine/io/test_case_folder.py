@@ -36,7 +36,7 @@ def _assert_same(a: Case, b: Case) -> None:
     _assert_same_volume(a.fixed, b.fixed)
     _assert_same_volume(a.moving, b.moving)
     assert (a.id, a.cursor, len(a.states)) == (b.id, b.cursor, len(b.states))
-    assert (a.parents, a.followed) == (b.parents, b.followed)
+    assert (a.parents, a.followed, a.deleted) == (b.parents, b.followed, b.deleted)
     for left, right in zip(a.states, b.states, strict=True):
         assert left.displacement_vox.tobytes() == right.displacement_vox.tobytes()
         assert left.rigid.tobytes() == right.rigid.tobytes()
@@ -161,6 +161,69 @@ def test_arrays_that_no_state_needs_any_more_leave_the_folder(
     _assert_same(open_case(folder), other)
 
 
+@pytest.fixture
+def branched(case: Case, steps: tuple[Step, Step]) -> Case:
+    """Two states from state 1: 2, with the first file, and 3, which is current."""
+    return _with_step(case.gone_to(1), steps[0], 0.5)
+
+
+def test_a_deleted_branch_leaves_the_folder_and_every_number_stays(
+    tmp_path: Path, branched: Case, steps: tuple[Step, Step]
+) -> None:
+    folder = tmp_path / "case"
+    save_case(branched, folder)
+    assert set(os.listdir(folder)) == ALL_FILES | {"state_002.npy"}
+
+    save_case(open_case(folder).without_branch(2), folder)
+
+    assert set(os.listdir(folder)) == ALL_FILES - {"state_001.npy"} | {"state_002.npy"}
+    opened = open_case(folder)
+    _assert_same(opened, branched.without_branch(2))
+    assert opened.numbers == (0, 1, 3)
+    assert not opened.states[2].steps
+    longer = _with_step(opened, steps[0], 0.25)
+    save_case(longer, folder)
+    assert open_case(folder).numbers == (0, 1, 3, 4)
+
+
+def test_a_branch_that_cannot_be_told_to_be_gone_stays_whole(
+    tmp_path: Path, branched: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "case"
+    save_case(branched, folder)
+
+    def fail(*_: object, **__: object) -> None:
+        raise OSError("the disk is gone")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(Path, "write_text", fail)
+        with pytest.raises(OutputError):
+            save_case(branched.without_branch(2), folder)
+    _assert_same(open_case(folder), branched)
+
+
+def test_a_file_that_cannot_go_yet_goes_with_the_next_save(
+    tmp_path: Path, branched: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on Windows, while it is mapped."""
+    folder, unlink = tmp_path / "case", Path.unlink
+    save_case(branched, folder)
+    (folder / "mask_009.mha").write_bytes(b"left behind")
+
+    def held(path: Path, missing_ok: bool = False) -> None:
+        if path.name == "state_001.npy":
+            raise PermissionError
+        unlink(path, missing_ok)
+
+    with monkeypatch.context() as mapped:
+        mapped.setattr(Path, "unlink", held)
+        save_case(branched.without_branch(2), folder)
+    assert set(os.listdir(folder)) == ALL_FILES | {"state_002.npy"}
+    _assert_same(open_case(folder), branched.without_branch(2))
+    save_case(branched.without_branch(2), folder)
+    assert set(os.listdir(folder)) == ALL_FILES - {"state_001.npy"} | {"state_002.npy"}
+
+
 def test_weights_are_stored_once_and_come_back(tmp_path: Path, case: Case, steps: tuple[Step, Step]) -> None:
     torch = pytest.importorskip("torch")
     weights = {"layer.weight": torch.arange(6.0).reshape(2, 3).t(), "bias": torch.tensor([-0.0, 1e-30])}
@@ -264,6 +327,7 @@ DAMAGE: list[Callable[[Path], object]] = [
     lambda folder: _edit(folder, lambda values: values["states"][1].update(parent=2)),
     lambda folder: _edit(folder, lambda values: values["states"][0].update(redo=2)),
     lambda folder: _edit(folder, lambda values: values["states"][1].pop("parent")),
+    lambda folder: _edit(folder, lambda values: values["states"][2].update(deleted=True)),
     lambda folder: _edit(folder, lambda values: values.update(states=[])),
     lambda folder: _edit(folder, lambda values: values.update(states=[{"rigid": 1}])),
     lambda folder: _edit(folder, lambda values: values.update(fixed={"name": ""})),
