@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from app.texts import tr
 from app.viewer.boxes import Ranges, box_of, corners_of, use_in_short
@@ -19,6 +20,9 @@ Corner = tuple[float, float, float]
 
 Face = tuple[int, int]
 """Of a box: the array axis (0 z, 1 y, 2 x) at right angles to it, and the side, -1 low or 1 high."""
+
+Ways = dict[Face, Place]
+T = TypeVar("T")
 
 _STEEP = 0.25
 """Sine of the angle with the slice from which on a face has handles: each voxel moves a flatter one far on the slice,
@@ -135,48 +139,48 @@ def _handles(shape: Outline, ranges: Ranges, plane: Plane, cursor_zyx: Continuou
     """In the middle, on every edge, and at every corner where two faces meet."""
     corners = shape.cut_mm or _rectangle(shape)
     middle = sum(x for x, _ in corners) / len(corners), sum(y for _, y in corners) / len(corners)
-    ends = list(zip(corners, (*corners[1:], corners[0]), strict=True))
-    faces = [_face_of(pair, ranges, plane, cursor_zyx) for pair in ends]
+    outward = _ways_out(plane)
+    indices = [plane.index_at(corner, cursor_zyx) for corner in corners]
+    faces = [_face_of(ends, ranges, outward) for ends in zip(indices, _following(indices), strict=True)]
     edges = [
-        _handle(_between(*pair), (face,), plane) for pair, face in zip(ends, faces, strict=True) if face is not None
+        _handle(_between(one, other), (face,), outward)
+        for one, other, face in zip(corners, _following(corners), faces, strict=True)
+        if face is not None
     ]
-    before = (faces[-1], *faces[:-1])
     points = [
-        _handle(corner, (one, other), plane)
-        for corner, one, other in zip(corners, before, faces, strict=True)
+        _handle(corner, (one, other), outward)
+        for corner, one, other in zip(_following(corners), faces, _following(faces), strict=True)
         if one is not None and other is not None and one[0] != other[0]
     ]
     return (*points, *edges, Handle(middle))
 
 
-def _handle(place_mm: Place, faces: tuple[Face, ...], plane: Plane) -> Handle:
-    ways = [_outward(face, plane) for face in faces]
+def _handle(place_mm: Place, faces: tuple[Face, ...], outward: Ways) -> Handle:
+    ways = [outward[face] for face in faces]
     return Handle(place_mm, faces, (sum(x for x, _ in ways), sum(y for _, y in ways)))
 
 
-def _face_of(ends: tuple[Place, Place], ranges: Ranges, plane: Plane, cursor_zyx: Continuous) -> Face | None:
-    """The face of a box that an edge of its outline lies on, or none where that is too flat to take hold of."""
-    indices = [plane.index_at(end, cursor_zyx) for end in ends]
-    off = {
-        (axis, side): max(abs(index[axis] - (face - 0.5)) for index in indices)
-        for axis in range(3)
-        if math.hypot(*_slope(axis, plane)) * plane.voxels.spacing_zyx_mm[axis] >= _STEEP
-        for side, face in zip((-1, 1), ranges[axis], strict=True)
-    }
+def _ways_out(plane: Plane) -> Ways:
+    """The way (across, down) of length 1 out of a box through each of its faces but those too flat to take hold of."""
+    found: Ways = {}
+    for axis, slope in enumerate(zip(plane.way((1.0, 0.0)), plane.way((0.0, 1.0)), strict=True)):
+        length = math.hypot(*slope)
+        if length * plane.voxels.spacing_zyx_mm[axis] >= _STEEP:
+            for side in (-1, 1):
+                found[axis, side] = side * slope[0] / length, side * slope[1] / length
+    return found
+
+
+def _face_of(ends: tuple[Continuous, Continuous], ranges: Ranges, outward: Ways) -> Face | None:
+    """The face with a way out that an edge of an outline lies on, from one voxel index to another."""
+    off = {(axis, side): max(abs(end[axis] - ranges[axis][side > 0] + 0.5) for end in ends) for axis, side in outward}
     nearest = min(off, key=off.__getitem__)
     return nearest if off[nearest] < _NEAR else None
 
 
-def _slope(axis: int, plane: Plane) -> Place:
-    """Voxels along an axis by which each mm across and down a slice leads on."""
-    return plane.way((1.0, 0.0))[axis], plane.way((0.0, 1.0))[axis]
-
-
-def _outward(face: Face, plane: Plane) -> Place:
-    axis, side = face
-    across, down = _slope(axis, plane)
-    length = math.hypot(across, down)
-    return side * across / length, side * down / length
+def _following(values: Sequence[T]) -> Sequence[T]:
+    """Each value's next one, round and round."""
+    return [*values[1:], values[0]]
 
 
 def _rectangle(shape: Outline) -> tuple[Place, ...]:

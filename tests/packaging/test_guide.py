@@ -12,7 +12,8 @@ ROOT = Path(__file__).resolve().parents[2]
 GUIDE = ROOT / "docs" / "guide"
 SIZES = ("1366x768", "1920x1080", "3840x2160")
 MOST_BYTES = 16_000_000
-NAMES = runpy.run_path(str(ROOT / "packaging" / "picture_names.py"))["PICTURES"]
+TABLES = runpy.run_path(str(ROOT / "packaging" / "picture_names.py"))
+NAMES = TABLES["PICTURES"]
 FILES = [f"{number:02d}-{name}.webp" for number, name in enumerate(NAMES, start=1)]
 
 
@@ -35,6 +36,13 @@ def test_the_first_page_shows_pictures_that_exist() -> None:
 def test_the_walk_takes_every_picture() -> None:
     walk = (ROOT / "packaging" / "walk.py").read_text(encoding="utf-8")
     assert [name for name in NAMES if f'"{name}"' not in walk] == []
+
+
+def test_a_stage_that_is_taken_alone_is_one_of_the_walk_as_well() -> None:
+    walk = (ROOT / "packaging" / "walk.py").read_text(encoding="utf-8")
+    order = ", ".join(TABLES["ALONE"])
+    assert f"zip(ALONE, ({order}), strict=True)" in walk
+    assert [name for name in TABLES["ALONE"] if f"    {name}(camera, samples)\n" not in walk] == []
 
 
 def test_the_pictures_together_are_not_too_large_for_a_repository() -> None:
