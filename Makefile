@@ -31,7 +31,7 @@ check: $(VENV)/.installed-test
 	$(BIN)/python packaging/run_without_qt.py tests/engine
 
 pictures: $(VENV)/.installed
-	$(BIN)/python packaging/make_pictures.py
+	$(BIN)/python packaging/make_pictures.py $(ARGS)
 
 texts:
 	$(PYTHON) packaging/make_texts.py
