@@ -18,6 +18,7 @@ from app.viewer.pop_out import PopOut
 from app.viewer.slicing import resolve
 from app.viewer.view_state import IMAGES, PLANES, Slot, ViewState
 from engine.geometry import Geometry
+from engine.roi import Box
 from tests.app.driving import turn_wheel
 
 VIEW = ViewState(cursor_zyx=(5, 8, 11), overlays=frozenset())
@@ -183,6 +184,32 @@ def test_handles_resize_and_move_in_every_orientation(grid, qtbot, store, plane)
     assert after[shown.column] == (before[shown.column][0] - 2, before[shown.column][1] + 1)
     assert after[shown.row] == (before[shown.row][0] + 1, before[shown.row][1] + 1)
     assert after[shown.normal] == before[shown.normal]
+
+
+@pytest.mark.parametrize("plane", ["axial", "coronal"])
+def test_the_pointer_says_how_a_handle_can_be_dragged(grid, qtbot, store, plane):
+    """On the screen: coronal slices have the head, where indices end, at the top."""
+    store.change_view(plane=plane)
+    z, y, x = store.view.cursor_zyx
+    store.add_box(Box(x - 6, x + 6, y - 5, y + 5, z - 4, z + 4))
+    grid.refresh()
+    pane = grid.panes[0]
+    shown, seen = pane.state.plane, {}
+    for handle in pane.state.outlines[0].handles:
+        at = pane.pixel_of(handle.place_mm).toPoint()
+        qtbot.mouseMove(pane, at)
+        sides = dict(handle.faces)
+        right, lower = (sides.get(axis, 0) * (-1 if flip else 1) for axis, flip in
+                        ((shown.column, shown.flip_across), (shown.row, shown.flip_down)))  # fmt: skip
+        seen[right, lower] = pane.cursor().shape()
+    shapes = Qt.CursorShape
+    assert seen == {
+        (0, 0): shapes.SizeAllCursor,
+        **dict.fromkeys([(-1, 0), (1, 0)], shapes.SizeHorCursor),
+        **dict.fromkeys([(0, -1), (0, 1)], shapes.SizeVerCursor),
+        **dict.fromkeys([(-1, -1), (1, 1)], shapes.SizeFDiagCursor),
+        **dict.fromkeys([(-1, 1), (1, -1)], shapes.SizeBDiagCursor),
+    }
 
 
 def _drag_handle(qtbot, grid, pane, faces, voxels):
