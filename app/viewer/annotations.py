@@ -48,7 +48,7 @@ _ALIGN = Qt.AlignmentFlag
 
 
 def paint_annotations(painter: QPainter, rect: QRectF, state: PaneState, transform: QTransform) -> None:
-    """Paint in pixels what moves over the picture of a pane: cursor, guides, boxes, marks, and the place."""
+    """Paint in pixels what moves over the picture of a pane: cursor, guides, boxes, marks."""
     painter.setRenderHint(QPainter.RenderHint.Antialiasing, False)
     _paint_cursor(painter, rect, transform.map(QPointF(*state.cursor_mm)))
     _paint_guides(painter, rect, state, transform)
@@ -58,11 +58,15 @@ def paint_annotations(painter: QPainter, rect: QRectF, state: PaneState, transfo
         _paint_outline(painter, shape, transform)
     for mark in state.marks:
         _paint_mark(painter, mark, transform.map(QPointF(*mark.place_mm)))
+
+
+def paint_place(painter: QPainter, rect: QRectF, state: PaneState) -> None:
+    """Paint in pixels which slice it is."""
     _write(painter, rect, _ALIGN.AlignLeft | _ALIGN.AlignBottom, state.place_text, _DIM_TEXT_COLOR)
 
 
 def paint_captions(painter: QPainter, rect: QRectF, state: PaneState, transform: QTransform) -> None:
-    """Paint in pixels what stays: title, edge letters, scale, colour bars, window, and what the hand is to do."""
+    """Paint in pixels what stays while slices change: title, edge letters, scale, colour bars, window, the hand's task."""
     painter.setRenderHint(QPainter.RenderHint.Antialiasing, False)
     _paint_edges(painter, rect, state)
     _paint_scale(painter, rect, abs(transform.m11()))

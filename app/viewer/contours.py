@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import TYPE_CHECKING, Literal
 
@@ -87,36 +87,35 @@ class Labels:
             return ()
         known = self._known.get((side, plane.name))
         if known is None or known[0] != (plane, index):
-            contours = outlined(cut(labels, plane, index), plane.spacing_mm)
-            known = (
-                (plane, index),
-                tuple(
-                    replace(contour, rgb=color_of(contour.number, self.numbers), carried=side != "fixed")
-                    for contour in contours
-                ),
+            contours = tuple(
+                Contour(
+                    contour.number,
+                    contour.places_mm,
+                    contour.joined,
+                    color_of(contour.number, self.numbers),
+                    side != "fixed",
+                )
+                for contour in outlined(cut(labels, plane, index), plane.spacing_mm)
             )
-            self._known[side, plane.name] = known
+            known = self._known[side, plane.name] = (plane, index), contours
         return known[1]
 
 
 def outlined(labels: NDArray[np.integer], spacing_mm: tuple[float, float]) -> tuple[Contour, ...]:
     """Closed outlines of all structures of a slice (rows, columns); `spacing_mm` across and down."""
-    width = labels.shape[1] + 2
     number, start, end = _steps(labels)
     if not number.size:
         return ()
-    order, first = _walked(_following(number, start, end))
-    bent = _bends((end - start)[order], first)
-    bends = order[bent]
-    loop_of = np.repeat(np.arange(first.size), np.diff(first, append=order.size))[bent]
-    opens, closes = (np.searchsorted(loop_of, np.arange(first.size), side) for side in ("left", "right"))
-    closed = np.insert(bends, closes, bends[opens])
+    bends, following = _bends(_following(number, start, end), end - start)
+    order, first = _walked(following)
+    closes = np.append(first[1:], order.size)
+    closed = bends[np.insert(order, closes, order[first])]
     last = closes + np.arange(first.size)
     joined = np.ones(closed.size, dtype=bool)
     joined[last] = False
-    (row, column), (next_row, next_column) = (np.divmod(corner[closed], width) for corner in (start, end))
+    (row, column), (next_row, next_column) = (np.divmod(corner[closed], labels.shape[1] + 2) for corner in (start, end))
     places_mm = np.stack([(column + next_column - 1) / 2, (row + next_row - 1) / 2], axis=1) * spacing_mm
-    numbers = number[order[first]]
+    numbers = number[bends[order[first]]]
     opened = np.r_[0, last[np.flatnonzero(np.diff(numbers))] + 1, closed.size].tolist()
     parts = (slice(*ends) for ends in pairwise(opened))
     return tuple(
@@ -156,8 +155,23 @@ def _following(number: NDArray[np.int64], start: NDArray[np.int64], end: NDArray
     return following
 
 
+def _bends(following: NDArray[np.int64], direction: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The steps in the middle of which outlines bend, and for each of them which of these comes next.
+
+    What lies on a straight piece between others, slanting ones included, need not be drawn.
+    """
+    onward = direction + direction[following]
+    turned = np.empty(following.size, dtype=bool)
+    turned[following] = onward[following] != onward
+    bends = np.flatnonzero(turned)
+    reached = np.where(turned, np.arange(following.size), following)
+    while not turned[reached].all():
+        reached = reached[reached]
+    return bends, (np.cumsum(turned) - 1)[reached[following[bends]]]
+
+
 def _walked(following: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """All steps in the order of their loops, and where in it each loop begins."""
+    """All of a chain in the order of its loops, and where in it each loop begins."""
     left, order, first = following.tolist(), [], []
     for begin in range(len(left)):
         step, onward = begin, left[begin]
@@ -168,15 +182,3 @@ def _walked(following: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np
             left[step] = -1
             step, onward = onward, left[onward]
     return np.array(order), np.array(first)
-
-
-def _bends(direction: NDArray[np.int64], first: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Whether the outline bends at a step; what lies on a straight piece between others need not be drawn."""
-    last = np.r_[first[1:], direction.size] - 1
-    before = np.roll(direction, 1)
-    before[first] = direction[last]
-    turned = direction != before
-    after = np.roll(turned, -1)
-    after[last] = turned[first]
-    bends: NDArray[np.bool_] = turned | after
-    return bends

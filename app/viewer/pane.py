@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 from typing import Literal
 
 import numpy as np
-from pyqtgraph.functions import arrayToQPath
+from pyqtgraph.functions import arrayToQPath, arrayToQPolygonF
 from PySide6.QtCore import QEvent, QPointF, QRectF, Qt, QTimer, Signal
 from PySide6.QtGui import (
     QColor,
@@ -24,15 +25,18 @@ from PySide6.QtGui import (
 from PySide6.QtWidgets import QSizePolicy, QWidget
 
 from app.texts import tr
-from app.viewer.annotations import paint_annotations, paint_captions, paint_hint
+from app.viewer.annotations import paint_annotations, paint_captions, paint_hint, paint_place
 from app.viewer.comparisons import Gray, gray
 from app.viewer.planes import Plane
-from app.viewer.slicing import Layer, PaneState, Pixels, Stroke, Strokes
+from app.viewer.slicing import RGB, Layer, PaneState, Pixels, Stroke, Strokes
 from app.viewer.view_state import PLANE_TEXTS, WindowHu
 
 _DEGREES_A_NOTCH = 120
 _QUIET_MS = 150
 """Pictures that follow each other faster, as in scrolling, are painted without smoothing: half the time."""
+
+_LONG = 32
+"""Places of a line from which on it is drawn as a polygon of its own."""
 
 _STROKE_PIXELS = 1.3
 _DASHES = (6.0, 5.0)
@@ -71,8 +75,9 @@ class Pane(QWidget):
         super().__init__(parent)
         self.state: PaneState | None = None
         self._images: dict[object, tuple[tuple[object, ...], QImage | None]] = {}
-        self._paths: dict[object, tuple[tuple[object, ...], list[tuple[QPen, QPainterPath]]]] = {}
+        self._paths: dict[object, tuple[tuple[object, ...], list[tuple[Stroke, QPainterPath]]]] = {}
         self._painted: _Painted | None = None
+        self._captions: _Painted | None = None
         self._smooth = True
         self._quiet = QTimer(self, singleShot=True, interval=_QUIET_MS)
         self._quiet.timeout.connect(self._paint_smoothly)
@@ -110,15 +115,14 @@ class Pane(QWidget):
 
     def paintEvent(self, event: QPaintEvent) -> None:  # noqa: N802
         painter = QPainter(self)
-        painter.fillRect(self.rect(), Qt.GlobalColor.black)
         state = self.state
-        if state is None:
-            return
-        transform = self.transform() if state.plane is not None else QTransform()
-        if state.layers:
+        if state is not None and state.layers:
+            transform = self.transform()
             painter.drawPixmap(0, 0, self._picture(state, transform))
             paint_annotations(painter, QRectF(self.rect()), state, transform)
-        else:
+            return
+        painter.fillRect(self.rect(), Qt.GlobalColor.black)
+        if state is not None:
             paint_hint(painter, QRectF(self.rect()), state)
 
     def mousePressEvent(self, event: QMouseEvent) -> None:  # noqa: N802
@@ -146,25 +150,45 @@ class Pane(QWidget):
 
     def _picture(self, state: PaneState, transform: QTransform) -> QPixmap:
         """All that stays while only the cursor moves; painted again when one of its pieces or its place has changed."""
-        shown = [self._images[layer.key[0]] for layer in state.layers] + list(self._paths.values())
-        captions = state.title, state.plane, state.bars, state.window_text, state.prompt, self.font()
-        how = transform, self._smooth, self.size(), [layer.opacity for layer in state.layers], captions
+        captions = self._captioned(state, transform)
+        shown = [self._images[layer.key[0]] for layer in state.layers] + list(self._paths.values()) + [captions]
+        how = transform, self._smooth, [layer.opacity for layer in state.layers], state.place_text
         known = self._painted
         if known is not None and known.how == how and list(map(id, known.shown)) == list(map(id, shown)):
             return known.pixmap
-        ratio = self.devicePixelRatioF()
-        pixmap = QPixmap(self.size() * ratio)
-        pixmap.setDevicePixelRatio(ratio)
-        pixmap.fill(Qt.GlobalColor.black)
+        pixmap = self._blank(Qt.GlobalColor.black)
         painter = QPainter(pixmap)
         self._paint_layers(painter, state, transform)
         painter.setOpacity(1)
         self._paint_paths(painter, transform)
         painter.resetTransform()
+        painter.drawPixmap(0, 0, captions.pixmap)
         painter.setFont(self.font())
-        paint_captions(painter, QRectF(self.rect()), state, transform)
+        paint_place(painter, QRectF(self.rect()), state)
         painter.end()
         self._painted = _Painted(shown, how, pixmap)
+        return pixmap
+
+    def _captioned(self, state: PaneState, transform: QTransform) -> _Painted:
+        """What is written over a picture and stays while slices change."""
+        place = abs(transform.m11()), self.size(), self.devicePixelRatioF(), self.font()
+        how = state.title, state.plane, state.bars, state.window_text, state.prompt, *place
+        known = self._captions
+        if known is None or known.how != how:
+            pixmap = self._blank(Qt.GlobalColor.transparent)
+            painter = QPainter(pixmap)
+            painter.setFont(self.font())
+            paint_captions(painter, QRectF(self.rect()), state, transform)
+            painter.end()
+            known = self._captions = _Painted([], how, pixmap)
+        return known
+
+    def _blank(self, color: Qt.GlobalColor) -> QPixmap:
+        """As large as this pane."""
+        ratio = self.devicePixelRatioF()
+        pixmap = QPixmap(self.size() * ratio)
+        pixmap.setDevicePixelRatio(ratio)
+        pixmap.fill(color)
         return pixmap
 
     def _paint_layers(self, painter: QPainter, state: PaneState, transform: QTransform) -> None:
@@ -181,9 +205,8 @@ class Pane(QWidget):
         painter.setBrush(Qt.BrushStyle.NoBrush)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing, self._smooth)
         for _, paths in self._paths.values():
-            for pen, path in paths:
-                pen.setWidthF(_STROKE_PIXELS if self._smooth else 1)
-                painter.setPen(pen)
+            for stroke, path in paths:
+                painter.setPen(_pen(stroke.rgb, stroke.dashed, _STROKE_PIXELS if self._smooth else 1))
                 painter.drawPath(path)
 
     def _paint_smoothly(self) -> None:
@@ -201,41 +224,53 @@ class Pane(QWidget):
             at = pixel.x(), pixel.y()
             self.gestured.emit(Gesture(phase, self.place_of(pixel), at, mm_per_pixel, **details))
 
-    def _traced(self, strokes: Strokes) -> tuple[tuple[object, ...], list[tuple[QPen, QPainterPath]]]:
+    def _traced(self, strokes: Strokes) -> tuple[tuple[object, ...], list[tuple[Stroke, QPainterPath]]]:
         known = self._paths.get(strokes.key[0])
         if known is not None and known[0] == strokes.key:
             return known
-        return strokes.key, [(_pen(stroke), _path(stroke)) for stroke in strokes.draw()]
+        return strokes.key, [(stroke, _path(stroke)) for stroke in strokes.draw()]
 
     def _imaged(self, layer: Layer) -> tuple[tuple[object, ...], QImage | None]:
         key = (*layer.key, layer.levels)
         known = self._images.get(layer.key[0])
         if known is not None and known[0] == key:
             return known
-        return key, image_of(layer.draw(), layer.levels)
+        return key, image_of(layer.draw(), layer.levels, layer.argb)
 
 
 @lru_cache(maxsize=256)
 def _path(stroke: Stroke) -> QPainterPath:
-    """Made once for all panes that draw a stroke."""
-    return arrayToQPath(*stroke.places_mm.T, connect=stroke.joined)
+    """Made once for all panes that draw a stroke. A few long lines go over one by one, many short ones at once."""
+    ends = np.flatnonzero(~stroke.joined) + 1
+    if len(stroke.joined) < _LONG * len(ends):
+        return arrayToQPath(*stroke.places_mm.T, connect=stroke.joined)
+    path = QPainterPath()
+    for first, end in pairwise([0, *ends.tolist()]):
+        path.addPolygon(arrayToQPolygonF(*stroke.places_mm[first:end].T))
+    return path
 
 
-def _pen(stroke: Stroke) -> QPen:
-    pen = QPen(QColor(*stroke.rgb))
+@lru_cache(maxsize=64)
+def _pen(rgb: RGB, dashed: bool, width_pixels: float) -> QPen:
+    pen = QPen(QColor(*rgb))
     pen.setCosmetic(True)
-    if stroke.dashed:
+    pen.setWidthF(width_pixels)
+    if dashed:
         pen.setDashPattern(_DASHES)
     return pen
 
 
-def image_of(pixels: Pixels | None, levels: WindowHu | None) -> QImage | None:
+def image_of(pixels: Pixels | None, levels: WindowHu | None, argb: int = 0) -> QImage | None:
     """A picture of a layer's pixels, in the format that Qt paints fastest."""
     if pixels is None:
         return None
     if levels is not None:
         return _gray_image(gray(pixels, levels))
     rows, columns = pixels.shape[:2]
+    if pixels.dtype == bool:
+        image = QImage(pixels.view(np.uint8), columns, rows, columns, QImage.Format.Format_Indexed8)
+        image.setColorTable([0, argb])
+        return image
     if pixels.ndim == 2 and pixels.dtype == np.uint8:
         return _gray_image(pixels)
     if pixels.ndim == 2:

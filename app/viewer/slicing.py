@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from functools import lru_cache, partial
-from typing import TYPE_CHECKING, Any
+from functools import cached_property, lru_cache, partial
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,6 +49,7 @@ _SLAB = 16
 
 _SLABS = ("fixed", "moving", "warped", "u0", "u1", "u2", "body", "valid", "labels")
 
+Made = TypeVar("Made")
 Pixels = NDArray[np.generic]
 RGB = tuple[int, int, int]
 
@@ -109,6 +110,9 @@ class Pictures:
     stale: bool = False
     is_draft: bool = False
     live_iteration: int | None = None
+    _made: dict[tuple[object, str], tuple[tuple[object, ...], Any]] = field(
+        default_factory=dict, init=False, repr=False
+    )
     _slices: dict[tuple[str, str], _Cut] = field(default_factory=dict, init=False, repr=False)
     _versions: dict[ImageName, int] = field(default_factory=dict, init=False, repr=False)
     _before: list[Pictures] = field(default_factory=list, init=False, repr=False)
@@ -189,6 +193,14 @@ class Pictures:
             known = self._slices[key] = _Cut(source, first, values)
         return known.values, index - max(first, 0)
 
+    def once(self, key: tuple[object, ...], plane: Plane, make: Callable[[], Made]) -> Made:
+        """What is made from a slice, kept until something else by its name (the first of the key) is on that plane."""
+        known = self._made.get((key[0], plane.name))
+        if known is None or known[0] != key:
+            known = self._made[key[0], plane.name] = key, make()
+        made: Made = known[1]
+        return made
+
     def before(self) -> Pictures:
         """With the state to compare with in place of the present one, or the alignment alone where none is chosen."""
         if not self._before:
@@ -215,7 +227,8 @@ class Layer:
     """One picture drawn in a pane. Equal keys mean equal pixels.
 
     `draw` is called when the pixels are needed: (rows, columns) in HU with `levels`, (rows, columns) uint8 gray,
-    (rows, columns, 4) uint8 RGBA, (rows, columns) uint32 ARGB premultiplied, or `None` where there is nothing to see.
+    (rows, columns, 4) uint8 RGBA, (rows, columns) uint32 ARGB premultiplied, (rows, columns) of bool, true where there
+    is the one colour `argb`, or `None` where there is nothing to see.
     `shift_voxels` moves them to the lower right, for values that lie between voxels. Not `smooth`: voxels keep their
     edges, which paints faster.
     """
@@ -226,6 +239,7 @@ class Layer:
     opacity: float = 1.0
     shift_voxels: float = 0.0
     smooth: bool = True
+    argb: int = 0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -255,7 +269,7 @@ class ColorBar:
     labels: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class SliceContext:
     """What an overlay may draw from."""
 
@@ -264,7 +278,7 @@ class SliceContext:
     plane: Plane
     image: ImageName
 
-    @property
+    @cached_property
     def index(self) -> float:
         return self.plane.index(self.view)
 
@@ -302,12 +316,24 @@ class SliceContext:
     def slice_of(self, image: ImageName) -> HuArray | None:
         return self.pictures.slice_of(image, self.plane, self.index)
 
+    def once(self, key: tuple[object, ...], make: Callable[[], Made]) -> Made:
+        """The same object for all panes that show it."""
+        return self.pictures.once(key, self.plane, make)
+
+    @property
+    def source(self) -> ImageName:
+        """The image whose voxels are seen: the difference says nothing where the warped image does not."""
+        return "warped" if self.image == "difference" else self.image
+
     def invalid(self) -> MaskArray:
         """(rows, columns): where the image that is shown says nothing."""
+        return self.once(self.key(f"invalid {self.source}"), self._invalid)
+
+    def _invalid(self) -> MaskArray:
         invalid: MaskArray = ~self.pictures.valid_slice_of(self.plane, self.index)
-        source = self.slice_of("warped" if self.image == "difference" else self.image)
-        if source is not None and self.image != "fixed":
-            invalid |= source <= PADDING_HU
+        seen = self.slice_of(self.source)
+        if seen is not None and self.image != "fixed":
+            invalid |= seen <= PADDING_HU
         return invalid
 
 
@@ -352,7 +378,8 @@ def resolve(
     plane = plane_of(pictures.geometry, slot.plane, view.along_patient)
     cursor = plane.cursor(view)
     context = SliceContext(pictures, view, plane, slot.image)
-    layers = _layers(context)
+    overlays = _switched_on(context)
+    layers = _layers(context, overlays)
     low, high = view.window_of(slot.image)
     if pictures.is_draft and slot.image != "fixed":
         title = tr("{image} (by hand)").format(image=title)
@@ -363,7 +390,6 @@ def resolve(
     comparison = context.comparison if layers else None
     if comparison is not None:
         title += f" | {tr(COMPARISONS[comparison].text)}"
-    overlays = _switched_on(context) if layers else ()
     return PaneState(
         title,
         slot,
@@ -374,11 +400,11 @@ def resolve(
         cursor_mm=plane.place(cursor),
         middle_mm=_middle(plane, view),
         zoom=view.zoom,
-        place_text=_place_text(plane, cursor),
+        place_text=_place_text(plane, plane.to_grid(cursor)[plane.normal]),
         window_text=f"{low:.0f} … {high:.0f} HU",
         marks=() if pairs is None else pairs.marks(slot.image, plane, cursor),
         prompt=_prompt(view, slot.image),
-        strokes=tuple(row.strokes(context) for row in overlays if row.strokes is not None),
+        strokes=tuple(row.strokes(context) for row in overlays if row.strokes is not None) if layers else (),
         bars=_bars(context, overlays) if layers else (),
         split_mm=split_at_mm(context) if comparison == "split" else None,
         glass_mm=glass(context) if comparison == "spyglass" else None,
@@ -467,11 +493,11 @@ def _switched_on(context: SliceContext) -> tuple[Overlay, ...]:
     )
 
 
-def _layers(context: SliceContext) -> tuple[Layer, ...]:
+def _layers(context: SliceContext, overlays: tuple[Overlay, ...]) -> tuple[Layer, ...]:
     base = _base(context)
     if base is None:
         return ()
-    shown = [row.layer(context) for row in _switched_on(context) if row.layer is not None]
+    shown = [row.layer(context) for row in overlays if row.layer is not None]
     return (base, *(layer for layer in shown if layer is not None))
 
 
@@ -534,13 +560,13 @@ def _middle(plane: Plane, view: ViewState) -> tuple[float, float]:
 
 
 @lru_cache(maxsize=64)
-def _place_text(plane: Plane, cursor_zyx: Continuous) -> str:
-    index = round(plane.to_grid(cursor_zyx)[plane.normal])
-    point = plane.voxels.points([cursor_zyx[::-1]])[0]
+def _place_text(plane: Plane, index: float) -> str:
+    along_xyz = [index if axis == plane.normal else 0 for axis in (2, 1, 0)]
     toward = np.asarray(plane.grid.direction)[:, 2 - plane.normal]
     toward = toward if toward[np.argmax(np.abs(toward))] > 0 else -toward
+    place_mm = float(plane.grid.points([along_xyz])[0] @ toward)
     count = plane.shape_zyx[plane.normal]
-    return f"{tr(PLANE_TEXTS[plane.name])} {index + 1} / {count}   {letters(toward)} {float(point @ toward):.1f} mm"
+    return f"{tr(PLANE_TEXTS[plane.name])} {round(index) + 1} / {count}   {letters(toward)} {place_mm:.1f} mm"
 
 
 def _missing(pictures: Pictures, image: ImageName) -> str:

@@ -23,8 +23,10 @@ _WHOLLY_VALID = 0.999
 _LARGE = 2**16
 """Voxels of a part that takes longer than a hand in motion should wait."""
 
-_AT_ONCE = 2**14
+_AT_ONCE = 2**15
 """Voxels of which labels are worked out together: what is needed for them stays in the processor's cache."""
+
+_MOST_INT32 = 2**31 - 1
 
 _ROUNDING = 0.01
 """Voxels by which single precision may be wrong."""
@@ -109,13 +111,10 @@ class CarriedLabels:
         linear, offset = _index_map_zyx(self.fixed, self.geometry, self.rigid)
         carried = np.zeros(whole.shape, self.labels.dtype)
         window = whole.reaching(occupied_zyx(self.labels), linear, offset, u)
+        before = np.linalg.inv(linear) @ (offset + 0.5)
         for band in _bands(window):
-            positions = whole.within(band).positions(linear, offset)
-            for place, row in zip(positions, linear.astype(np.float32), strict=True):
-                for weight, component in zip(row, u, strict=False):
-                    if weight:
-                        place += weight * component[band]
-            carried[band] = _nearest(self.labels, positions)
+            places = whole.within(band).moved([component[band] for component in u], before)
+            carried[band] = _at(self.labels, linear.astype(np.float32) @ places).reshape(carried[band].shape)
         return carried.reshape(whole.asked)
 
     def on(self, section: Section) -> LabelArray:
@@ -169,6 +168,15 @@ class _Block:
         shape = tuple(cut.stop - cut.start for cut in window)
         return _Block(start, shape, shape)
 
+    def moved(self, u: Sequence[HuArray], shift: Matrix) -> HuArray:
+        """(3, N) for every voxel of a part without steps: its index, what u (z, y, x) adds if any, and a shift."""
+        along = zip(self.start, shift, self.shape, strict=True)
+        index_zyx = np.ix_(*((first + more + np.arange(n)).astype(np.float32) for first, more, n in along))
+        places = np.empty((3, *self.shape), np.float32)
+        for axis, index in enumerate(index_zyx):
+            np.add(index, u[axis] if u else np.float32(0), out=places[axis])
+        return places.reshape(3, -1)
+
     def cut(self, array: HuArray | MaskArray, linear: Matrix, offset: Matrix) -> HuArray:
         """Values at the mapped places, linear, edge values outside."""
         first = linear @ self.start + offset
@@ -209,18 +217,17 @@ def _bands(window: tuple[slice, ...]) -> Iterator[tuple[slice, ...]]:
         yield *window[:axis], piece, *window[axis + 1 :]
 
 
-def _nearest(labels: LabelArray, positions: list[NDArray[np.float32]]) -> LabelArray:
-    """The labels at the voxels nearest to positions, 0 outside, as ITK has it. Above -1 a cast rounds down."""
-    flat: NDArray[np.intp] = np.zeros(positions[0].shape, np.intp)
-    seen = np.ones(positions[0].shape, dtype=bool)
-    for place, size in zip(positions, labels.shape, strict=True):
-        index = (place + np.float32(1.5)).astype(np.int32)
-        index -= 1
-        seen &= index.view(np.uint32) < size
-        flat *= size
-        flat += index
-    found: LabelArray = labels.ravel().take(flat, mode="clip")
-    found *= seen
+def _at(labels: LabelArray, places: HuArray) -> LabelArray:
+    """The labels of the voxels in which (3, N) places lie, counted from the outer corner of voxel 0; 0 outside."""
+    sizes = np.array(labels.shape, np.float32)[:, np.newaxis]
+    is_inside = places.min(initial=0) >= 0 and bool((places.max(axis=1, keepdims=True, initial=0) < sizes).all())
+    z, y, x = places.astype(np.int64 if labels.size > _MOST_INT32 else np.int32)
+    for size, along in zip(labels.shape[1:], (y, x), strict=True):
+        z *= size
+        z += along
+    found: LabelArray = labels.ravel().take(z, mode="clip")
+    if not is_inside:
+        found *= ((places >= 0) & (places < sizes)).all(axis=0)
     return found
 
 

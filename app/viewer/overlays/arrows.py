@@ -22,7 +22,8 @@ _COLORS = (*STOPS[1:], (255, 255, 255))
 def strokes(context: SliceContext) -> Strokes:
     """One arrow each few voxels of the body, as long as the displacement in the plane times the view's scale."""
     zoom = max(context.view.zoom, 1.0)
-    return Strokes(context.key("arrows", zoom, context.view.arrow_scale), lambda: _drawn(context, zoom))
+    key = context.key("arrows", zoom, context.view.arrow_scale)
+    return Strokes(key, lambda: context.once(key, lambda: _drawn(context, zoom)))
 
 
 def bar(context: SliceContext) -> ColorBar:

@@ -7,18 +7,18 @@ from functools import lru_cache
 import numpy as np
 
 from app.viewer.planes import section_of
-from app.viewer.slicing import Layer, Pixels, SliceContext
+from app.viewer.slicing import Layer, SliceContext
 from engine.shapes import MaskArray
 
-_STRIPE = np.uint32(0x5A192A35)
-"""ARGB (90, 70, 120, 150), its colours multiplied by its opacity as Qt paints them."""
-
+_STRIPE_ARGB = 0x5A467896
 _PERIOD = 8
 
 
 def layer(context: SliceContext) -> Layer:
     """Diagonal stripes where the shown image says nothing; none beyond the voxels that it has."""
-    return Layer(context.key("invalid", context.image), lambda: hatched(_told(context)), smooth=False)
+    key = context.key("invalid", context.source)
+    shared = context.key(f"hatched {context.source}")
+    return Layer(key, lambda: context.once(shared, lambda: hatched(_told(context))), smooth=False, argb=_STRIPE_ARGB)
 
 
 def _told(context: SliceContext) -> MaskArray:
@@ -26,13 +26,9 @@ def _told(context: SliceContext) -> MaskArray:
     return invalid & section_of(context.plane, context.index).seen if context.plane.is_sampled else invalid
 
 
-def hatched(mask: MaskArray) -> Pixels | None:
-    """(rows, columns) uint32, ARGB premultiplied: stripes in the mask; nothing for an empty one."""
-    if not mask.any():
-        return None
-    pixels = np.zeros(mask.shape, dtype=np.uint32)
-    np.copyto(pixels, _STRIPE, where=mask & _stripes(*mask.shape))
-    return pixels
+def hatched(mask: MaskArray) -> MaskArray | None:
+    """(rows, columns): the stripes in the mask; nothing for an empty one."""
+    return mask & _stripes(*mask.shape) if mask.any() else None
 
 
 @lru_cache(maxsize=8)

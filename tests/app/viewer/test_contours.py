@@ -60,9 +60,16 @@ def test_a_hole_and_the_border_of_the_image_are_outlined():
 
 
 def test_voxels_that_touch_at_a_corner_are_outlined_once_each_edge():
+    """Eight edges, and half a diagonal of a voxel from the middle of each to that of the next."""
     (contour,) = outlined(np.array([[4, 0], [0, 4]], np.uint8), (1.0, 1.0))
-    assert sum(len(loop) - 1 for loop in loops_of(contour)) == 8
-    assert len({tuple(place) for place in contour.places_mm}) == 8
+    lengths = [np.linalg.norm(np.diff(loop, axis=0), axis=1).sum() for loop in loops_of(contour)]
+    assert sum(lengths) == pytest.approx(8 * np.sqrt(0.5))
+
+
+def test_slanting_pieces_are_drawn_as_one():
+    """A staircase of voxels: its two long sides, and a bend where each end turns."""
+    (contour,) = outlined(np.eye(30, dtype=np.uint8) + np.eye(30, k=1, dtype=np.uint8), (1.0, 1.0))
+    assert len(contour.places_mm) - 1 == 6
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])

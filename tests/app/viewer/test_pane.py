@@ -91,7 +91,7 @@ def test_the_voxel_under_a_pixel_is_the_one_painted_there(pane, pictures):
 def test_unchanged_layers_are_not_drawn_again(pane, pictures, monkeypatch):
     drawn = []
     monkeypatch.setattr(
-        "app.viewer.pane.image_of", lambda pixels, levels: drawn.append(levels) or image_of(pixels, levels)
+        "app.viewer.pane.image_of", lambda pixels, levels, argb: drawn.append(levels) or image_of(pixels, levels, argb)
     )
     pane.show_state(resolve(pictures, replace(VIEW, zoom=2.0), Slot("axial", "fixed")))
     assert not drawn

@@ -101,7 +101,7 @@ def test_every_overlay_fits_the_slice(pictures, name, plane):
     for mine in state.layers[1:]:
         drawn = mine.draw()
         assert np.abs(np.subtract(drawn.shape[:2], base)).max() <= (1 if mine.shift_voxels else 0)
-        assert drawn.dtype in (np.float32, np.uint32) if drawn.ndim == 2 else drawn.dtype == np.uint8
+        assert drawn.dtype in (np.float32, np.uint32, bool) if drawn.ndim == 2 else drawn.dtype == np.uint8
     for strokes in state.strokes:
         for stroke in strokes.draw():
             assert stroke.places_mm.shape == (len(stroke.joined), 2)
