@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import time
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
@@ -16,6 +18,9 @@ from engine.progress import STOP, Command, Job, Progress
 REPORT_PERIOD_S = 0.05
 _STACK_BYTES = 16 * 2**20
 """The default of a thread on macOS is too small for torch."""
+
+_NICE = 7
+"""By how much the worker's threads give way to the window's where they compete: a fifth of its share of a core."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -115,6 +120,7 @@ class _Thread(QThread):
         self.setStackSize(_STACK_BYTES)
 
     def run(self) -> None:
+        _give_way()
         while (task := self.tasks.get()) is not None:
             task.run()
 
@@ -128,7 +134,7 @@ class Worker(QObject):
         super().__init__(parent)
         self._waiting: list[Task] = []
         self._thread = _Thread(self)
-        self._thread.start()
+        self._thread.start(QThread.Priority.LowPriority)
 
     @property
     def busy(self) -> bool:
@@ -161,6 +167,12 @@ class Worker(QObject):
         task.deleteLater()
         if not self._waiting:
             self.idle.emit()
+
+
+def _give_way() -> None:
+    """Let the window go before this thread and those that it starts. Linux has a priority for each, which Qt leaves."""
+    if sys.platform == "linux":
+        os.setpriority(os.PRIO_PROCESS, 0, os.getpriority(os.PRIO_PROCESS, 0) + _NICE)
 
 
 def job_of(function: Callable[..., Any], *arguments: Any) -> Callable[[], Job[Any]]:

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Generator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from threading import Event, current_thread, main_thread
 
 import pytest
@@ -27,6 +30,11 @@ def counting(started: Event, closed: Event, most: int = 1_000_000) -> Generator[
         return "counted"
     finally:
         closed.set()
+
+
+def nice() -> int:
+    """Of the thread that asks."""
+    return os.getpriority(os.PRIO_PROCESS, 0)
 
 
 def endings(task: Task) -> list[str]:
@@ -137,6 +145,16 @@ def test_jobs_run_on_the_worker_and_signals_arrive_on_the_gui_thread(qtbot, work
         pass
     assert threads[0] is not main_thread()
     assert threads[1] is main_thread()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the priority is Qt's business")
+def test_the_worker_and_what_it_starts_give_way_to_the_window(qtbot, worker):
+    """Threads of a library are begun by the thread that computes."""
+    with ThreadPoolExecutor(1) as pool:
+        both = job_of(lambda: [nice(), pool.submit(nice).result()])
+        with qtbot.waitSignal(worker.submit(both).succeeded) as done:
+            pass
+    assert done.args[0] == [min(nice() + 7, 19)] * 2
 
 
 def test_idle_follows_the_last_task(qtbot, worker):
