@@ -18,7 +18,7 @@ from app.store import Store
 from app.texts import tr
 from app.viewer.contours import Labels
 from app.viewer.patched import Patched
-from app.viewer.slicing import Pictures
+from app.viewer.pictures import Pictures
 from app.worker import Task, Worker, job_of
 from engine.case import Case
 from engine.pictures import Picture

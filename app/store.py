@@ -13,7 +13,7 @@ from app.plan import Planned
 from app.texts import tr
 from app.viewer.boxes import free_name, middle_of, name_of_copy, renamed
 from app.viewer.marks import Pairs, Triple
-from app.viewer.slicing import Pictures
+from app.viewer.pictures import Pictures
 from app.viewer.view_state import DIFFERENCE_WINDOW, WINDOWS, ViewState, windows_of_values
 from engine.case import Case
 from engine.geometry import transform_points

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from app.store import Store
 from app.texts import mark, tr
-from app.viewer.slicing import box_rmse_hu
+from app.viewer.pictures import box_rmse_hu
 from app.viewer.view_state import ViewState
 from engine.roi import Box
 

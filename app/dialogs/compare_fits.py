@@ -19,8 +19,8 @@ from app.viewer.boxes import middle_of
 from app.viewer.contours import Labels
 from app.viewer.gestures import wheel
 from app.viewer.pane import Gesture, Pane
+from app.viewer.pane_state import resolve
 from app.viewer.planes import plane_of
-from app.viewer.slicing import resolve
 from app.viewer.view_state import IMAGES_IN_SHORT, PLANE_TEXTS, PLANES, ImageName, PlaneName, Slot, ViewState
 from engine.case import Case
 from engine.geometry import Geometry

@@ -10,8 +10,8 @@ from PySide6.QtWidgets import QStatusBar
 from app.panels.parts import ElidedLabel, label
 from app.store import Store
 from app.texts import mark, tr
+from app.viewer.pictures import Pictures, hu_at
 from app.viewer.planes import is_oblique, letters, plane_of, plane_of_keys, tilt_deg, value_at
-from app.viewer.slicing import Pictures, hu_at
 from app.viewer.view_state import Continuous, ViewState
 from engine.shapes import DisplacementArray
 

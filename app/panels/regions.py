@@ -15,7 +15,7 @@ from app.plan import error_text, step_text
 from app.store import Store
 from app.texts import tr, tr_count
 from app.viewer.boxes import USES, middle_of, size_text, use_in_short
-from app.viewer.slicing import box_rmse_hu
+from app.viewer.pictures import box_rmse_hu
 from engine.case import Case
 from engine.errors import InputError
 from engine.regions import Use

@@ -1,1 +1,1 @@
-"""The panes and what they show. `view_state`, `slicing`, `boxes` and `overlays` know nothing of Qt."""
+"""The panes and what they show. `view_state`, `pictures`, `layers`, `pane_state` and `overlays` know nothing of Qt."""

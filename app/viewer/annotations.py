@@ -7,9 +7,10 @@ from PySide6.QtGui import QColor, QLinearGradient, QPainter, QPen, QTransform
 
 from app.viewer.box_outlines import Outline
 from app.viewer.boxes import EXCLUDED_RGB, RIGID_RGB
+from app.viewer.layers import ColorBar
 from app.viewer.marks import Mark
+from app.viewer.pane_state import PaneState, ring_radii
 from app.viewer.planes import Plane
-from app.viewer.slicing import ColorBar, PaneState, ring_radii
 from engine.regions import Use
 
 CURSOR_COLOR = QColor(75, 150, 170)
@@ -66,7 +67,7 @@ def paint_place(painter: QPainter, rect: QRectF, state: PaneState) -> None:
 
 
 def paint_captions(painter: QPainter, rect: QRectF, state: PaneState, transform: QTransform) -> None:
-    """Paint in pixels what stays while slices change: title, edge letters, scale, colour bars, window, the hand's task."""
+    """Paint in pixels what stays while slices change: title, edge letters, scale, colour bars, window and task."""
     painter.setRenderHint(QPainter.RenderHint.Antialiasing, False)
     _paint_edges(painter, rect, state)
     _paint_scale(painter, rect, abs(transform.m11()))

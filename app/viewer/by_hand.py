@@ -11,8 +11,8 @@ import numpy as np
 from app.store import Store
 from app.texts import mark
 from app.viewer.pane import Gesture
+from app.viewer.pane_state import PaneState, ring_radii
 from app.viewer.planes import Plane, plane_of_keys
-from app.viewer.slicing import PaneState, ring_radii
 from engine.rigid_motion import RigidMotion
 from engine.shapes import PointArray
 

@@ -14,7 +14,7 @@ from app.viewer.view_state import ComparisonName, ImageName, WindowHu
 from engine.shapes import HuArray
 
 if TYPE_CHECKING:
-    from app.viewer.slicing import SliceContext
+    from app.viewer.layers import SliceContext
 
 Gray = NDArray[np.uint8]
 Colors = NDArray[np.uint32]

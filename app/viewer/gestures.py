@@ -13,8 +13,8 @@ from app.viewer.box_outlines import Handle, Outline, Place, handle_at, reshaped_
 from app.viewer.boxes import dragged_box, spanned
 from app.viewer.by_hand import ShiftTool, TurnTool, turns
 from app.viewer.pane import Gesture
+from app.viewer.pane_state import PaneState
 from app.viewer.planes import Plane, stepped
-from app.viewer.slicing import PaneState
 from app.viewer.view_state import Continuous, ImageName, ViewState, dragged_window
 from engine.regions import NamedBox
 from engine.roi import Box

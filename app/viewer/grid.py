@@ -13,8 +13,8 @@ from app.store import Store
 from app.viewer.comparisons import COMPARISONS
 from app.viewer.gestures import Tool, hand_shape, tool_for, wheel
 from app.viewer.pane import Gesture, Pane
+from app.viewer.pane_state import resolve
 from app.viewer.planes import Plane
-from app.viewer.slicing import resolve
 from app.viewer.view_state import LayoutName, ViewState
 
 _CELLS: dict[LayoutName, tuple[tuple[int, int, int, int], ...]] = {

@@ -27,8 +27,9 @@ from PySide6.QtWidgets import QSizePolicy, QWidget
 from app.texts import tr
 from app.viewer.annotations import paint_annotations, paint_captions, paint_hint, paint_place
 from app.viewer.comparisons import Gray, gray
+from app.viewer.layers import RGB, Layer, Pixels, Stroke, Strokes
+from app.viewer.pane_state import PaneState
 from app.viewer.planes import Plane
-from app.viewer.slicing import RGB, Layer, PaneState, Pixels, Stroke, Strokes
 from app.viewer.view_state import PLANE_TEXTS, WindowHu
 
 _DEGREES_A_NOTCH = 120

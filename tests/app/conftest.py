@@ -20,7 +20,7 @@ import engine
 from app import theme
 from app.main_window import MainWindow
 from app.store import Store
-from app.viewer.slicing import Pictures
+from app.viewer.pictures import Pictures
 from engine.case import Case
 from engine.geometry import Geometry
 from engine.progress import STOP, Command, Preview, Progress

@@ -5,8 +5,8 @@ import pytest
 
 from app.viewer import pane
 from app.viewer.overlays import OVERLAYS
+from app.viewer.pictures import _CUT, box_rmse_hu
 from app.viewer.planes import Plane
-from app.viewer.slicing import _CUT, box_rmse_hu
 from engine.roi import Box
 from engine.structures import Structures
 from tests.app.conftest import previewed
@@ -74,7 +74,7 @@ def test_what_was_cut_of_an_image_that_is_gone_is_let_go(opened, qtbot):
     opened.commands.iso()
     wait_pictures(opened, qtbot)
     wait_idle(opened, qtbot)
-    sources = {id(cut.source) for cut in opened.store.pictures._slices.values()}
+    sources = {id(cut.source) for cut in opened.store.pictures._cuts._slices.values()}
     shown = opened.store.pictures
     assert sources <= {id(getattr(shown, name)) for name in _CUT}
 

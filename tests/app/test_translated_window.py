@@ -18,7 +18,7 @@ from app import texts
 from app.dialogs.browse_images import BrowseDialog
 from app.dialogs.compare_fits import CompareFitsDialog
 from app.problems import message_of
-from app.viewer import slicing
+from app.viewer import pane_state
 from app.viewer.comparisons import COMPARISONS
 from app.viewer.overlays import OVERLAYS
 from app.viewer.overlays.displacement import QUANTITIES
@@ -50,11 +50,11 @@ def pseudo_language(tmp_path, monkeypatch):
     write_catalogue(tmp_path / "said", MAKER["collected"]())
     known = resources.path
     monkeypatch.setattr("resources.path", lambda name: tmp_path / "said" if name == texts.FOLDER else known(name))
-    slicing._place_text.cache_clear()
+    pane_state._place_text.cache_clear()
     assert texts.set_language(LANGUAGE) == LANGUAGE
     yield
     texts.set_language()
-    slicing._place_text.cache_clear()
+    pane_state._place_text.cache_clear()
 
 
 def plain(widget, *engine_says):

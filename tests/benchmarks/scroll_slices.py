@@ -33,8 +33,8 @@ from app.store import Store
 from app.viewer.contours import Labels
 from app.viewer.grid import Grid
 from app.viewer.overlays import OVERLAYS
+from app.viewer.pictures import Pictures
 from app.viewer.planes import Plane, stepped
-from app.viewer.slicing import Pictures
 from app.viewer.view_state import LAYOUTS, PLANES
 from app.worker import Worker
 from engine.case import Case

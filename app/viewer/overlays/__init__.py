@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from app.viewer.layers import ColorBar, Layer, SliceContext, Strokes
 from app.viewer.overlays import arrows, contours, displacement, grid_lines, invalid, jacobian, masks
-from app.viewer.slicing import ColorBar, Layer, SliceContext, Strokes
 
 
 @dataclass(frozen=True, slots=True)

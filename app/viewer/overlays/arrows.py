@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.texts import tr
+from app.viewer.layers import ColorBar, SliceContext, Stroke, Strokes
 from app.viewer.overlays.displacement import LONGEST_MM, STOPS
-from app.viewer.slicing import ColorBar, SliceContext, Stroke, Strokes
 
 _ACROSS = 30
 """Arrows along the longer side of what is shown."""

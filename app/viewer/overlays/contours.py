@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 
 from app.viewer.contours import Contour
-from app.viewer.slicing import SliceContext, Stroke, Strokes
+from app.viewer.layers import SliceContext, Stroke, Strokes
 
 
 def strokes(context: SliceContext) -> Strokes:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.texts import mark, tr
-from app.viewer.slicing import ABOVE_RGB, BELOW_RGB, RGB, ColorBar, Layer, Pixels, SliceContext
+from app.viewer.layers import ABOVE_RGB, BELOW_RGB, RGB, ColorBar, Layer, Pixels, SliceContext
 from app.viewer.view_state import QuantityName
 from engine.shapes import HuArray
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from app.viewer.slicing import SliceContext, Stroke, Strokes
+from app.viewer.layers import SliceContext, Stroke, Strokes
 
 _ACROSS = 34
 """Lines along the longer side of what is shown."""

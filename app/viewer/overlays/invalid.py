@@ -6,8 +6,8 @@ from functools import lru_cache
 
 import numpy as np
 
+from app.viewer.layers import Layer, SliceContext
 from app.viewer.planes import section_of
-from app.viewer.slicing import Layer, SliceContext
 from engine.shapes import MaskArray
 
 _STRIPE_ARGB = 0x5A467896

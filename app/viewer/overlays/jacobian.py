@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.texts import tr
+from app.viewer.layers import ABOVE_RGB, BELOW_RGB, ColorBar, Layer, Pixels, SliceContext
 from app.viewer.planes import section_of
-from app.viewer.slicing import ABOVE_RGB, BELOW_RGB, ColorBar, Layer, Pixels, SliceContext
 from engine.shapes import DisplacementArray, HuArray
 
 _SHRINKS = np.array(BELOW_RGB, dtype=np.float32)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from app.viewer.boxes import EXCLUDED_RGB, RIGID_RGB
-from app.viewer.slicing import Layer, Pixels, SliceContext
+from app.viewer.layers import Layer, Pixels, SliceContext
 from engine.shapes import MaskArray
 
 _ALPHA = 70

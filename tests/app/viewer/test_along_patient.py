@@ -14,10 +14,12 @@ from app.settings import load_view, save_view
 from app.viewer.comparisons import COMPARISONS
 from app.viewer.contours import Labels
 from app.viewer.grid import Grid
+from app.viewer.layers import SliceContext
 from app.viewer.overlays import OVERLAYS
 from app.viewer.overlays.displacement import values_mm
+from app.viewer.pane_state import resolve
+from app.viewer.pictures import Pictures, hu_at
 from app.viewer.planes import along_patient_axes, is_oblique, plane_of, plane_of_keys, section_of, stepped, tilt_deg
-from app.viewer.slicing import Pictures, SliceContext, hu_at, resolve
 from app.viewer.view_state import PLANES, Slot, ViewState
 from engine.geometry import Geometry, as_triple
 from engine.regions import NamedBox

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from app.viewer.comparisons import COMPARISONS, gray
-from app.viewer.slicing import resolve
+from app.viewer.pane_state import resolve
 from app.viewer.view_state import Slot, ViewState
 from engine.geometry import Geometry
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from PySide6.QtCore import QPoint
 
 from app.viewer.grid import Grid
-from app.viewer.slicing import Pictures
+from app.viewer.pictures import Pictures
 from app.viewer.view_state import PLANES, ZOOM_LIMITS
 from engine.geometry import Geometry, as_triple
 from tests.app.driving import LEFT

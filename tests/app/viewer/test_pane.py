@@ -13,9 +13,9 @@ from app.viewer import pane as pane_module
 from app.viewer.contours import Labels, outlined
 from app.viewer.grid import Grid
 from app.viewer.pane import Pane, image_of, screen_transform
+from app.viewer.pane_state import resolve
 from app.viewer.planes import plane_of
 from app.viewer.pop_out import PopOut
-from app.viewer.slicing import resolve
 from app.viewer.view_state import IMAGES, PLANES, Slot, ViewState
 from engine.geometry import Geometry
 from engine.roi import Box

@@ -1,0 +1,78 @@
+"""Slices of volumes, cut once for all that is drawn from them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import numpy as np
+
+from app.viewer.patched import Patched
+from app.viewer.planes import How, Plane
+
+_LAST_AXIS = 2
+_SLAB = 16
+"""Columns of 4 bytes in a line of the processor's cache."""
+
+_SLABS = ("fixed", "moving", "warped", "u0", "u1", "u2", "body", "valid", "labels")
+
+Made = TypeVar("Made")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Cut:
+    """Some of a volume, and where it is from."""
+
+    source: object
+    at: object
+    values: Any
+
+
+class Cuts:
+    """The last slice of each volume on each plane, and the last of each thing that was made from slices there."""
+
+    def __init__(self) -> None:
+        self._slices: dict[tuple[str, str], _Cut] = {}
+        self._made: dict[tuple[object, str], tuple[tuple[object, ...], Any]] = {}
+
+    def take_over(self, before: Cuts, volumes: Collection[object]) -> None:
+        """Keep what was cut from some volumes."""
+        kept = {id(volume) for volume in volumes}
+        self._slices.update({name: cut for name, cut in before._slices.items() if id(cut.source) in kept})
+
+    def slice_of(
+        self, name: str, source: Any, plane: Plane, index: float, how: How, part: Callable[[], Any] | None = None
+    ) -> Any:
+        """(rows, columns) of a volume, or of the part of it that has a name of its own."""
+        key = name, plane.name
+        known = self._slices.get(key)
+        if known is None or known.source is not source or known.at != (plane, index):
+            volume, at = source if part is None else part(), index
+            if plane.normal == _LAST_AXIS and isinstance(volume, (np.ndarray, Patched)) and not plane.is_sampled:
+                volume, at = self._slab(name, source, volume, int(index))
+            values = np.ascontiguousarray(plane.slice_of(volume, at, how))
+            known = self._slices[key] = _Cut(source, (plane, index), values)
+        return known.values
+
+    def _slab(self, name: str, source: Any, volume: Any, index: int) -> tuple[Any, int]:
+        """Some columns of a volume and the place of one among them: each alone takes as long to gather as all of them.
+
+        Slabs of different volumes end at different columns, so that no slice has to wait for all.
+        """
+        shift = _SLABS.index(name)
+        first = (index + shift) // _SLAB * _SLAB - shift
+        key = name, "slab"
+        known = self._slices.get(key)
+        if known is None or known.source is not source or known.at != first:
+            values = volume[:, :, max(first, 0) : first + _SLAB].copy()
+            known = self._slices[key] = _Cut(source, first, values)
+        return known.values, index - max(first, 0)
+
+    def once(self, key: tuple[object, ...], plane: Plane, make: Callable[[], Made]) -> Made:
+        """What is made from a slice, kept until something else by its name (the first of the key) is on that plane."""
+        known = self._made.get((key[0], plane.name))
+        if known is None or known[0] != key:
+            known = self._made[key[0], plane.name] = key, make()
+        made: Made = known[1]
+        return made
