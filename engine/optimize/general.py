@@ -11,7 +11,7 @@ from engine.optimize.folds import without_folds
 from engine.optimize.pair_grid import PairGrid, at_spacing
 from engine.progress import Job, Progress
 from engine.shapes import DisplacementArray, Matrix
-from engine.spatial.resample import as_array, resized_displacement
+from engine.spatial.resample import as_array, displacement_on
 from engine.volume import Volume
 
 
@@ -50,7 +50,7 @@ def finished(
     residual: Tensor, working: Geometry, fixed: Geometry, start: DisplacementArray | None = None
 ) -> tuple[DisplacementArray, int]:
     """A displacement of a working grid on the fixed grid, added to `start` and free of folds where that was."""
-    total = as_array(resized_displacement(residual.cpu(), working, fixed))
+    total = as_array(displacement_on(as_array(residual), working, fixed))
     if start is not None:
         total += start
     return without_folds(total)

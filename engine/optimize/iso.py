@@ -22,7 +22,7 @@ from engine.progress import Job, Preview
 from engine.registration import Registration
 from engine.roi import Box
 from engine.shapes import DisplacementArray
-from engine.spatial.resample import as_array, as_tensor, gaussian, resampled, resized_displacement
+from engine.spatial.resample import as_array, displacement_on, gaussian, resampled, resized_displacement
 from engine.volume import Volume, hu_from_normalized_rmse
 
 _FIELD_SMOOTHNESS = 2.0
@@ -255,7 +255,7 @@ def fold_notes(folded: int) -> tuple[str, ...]:
 
 def on_grid(start: Registration, geometry: Geometry, device: torch.device) -> Tensor:
     """The displacement of a registration on a working grid."""
-    return resized_displacement(as_tensor(start.displacement_vox), start.fixed, geometry).to(device)
+    return displacement_on(start.displacement_vox, start.fixed, geometry).to(device)
 
 
 def whole_preview(grid: PairGrid, fixed: Volume, total: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Preview]:

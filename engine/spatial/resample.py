@@ -52,6 +52,19 @@ def resized_displacement(displacement_vox: Tensor, source: Geometry, target: Geo
     return torch.einsum("ij,bjdhw->bidhw", axes, values)
 
 
+def displacement_on(displacement_vox: DisplacementArray, source: Geometry, target: Geometry) -> Tensor:
+    """`resized_displacement` of an array, one component after the other: all of a large field is copied nowhere."""
+    to_source = index_map(target, source)
+    if not is_axis_by_axis(to_source):
+        return resized_displacement(as_tensor(displacement_vox), source, target)
+    voxels = np.diag(index_map(source, target))[2::-1]
+    resized = torch.empty(1, 3, *target.shape_zyx)
+    for axis, component in enumerate(displacement_vox):
+        image = float(voxels[axis]) * as_tensor(component)
+        resized[:, axis] = _along_axes(image, _linear_weights(to_source, image, target))[0]
+    return resized
+
+
 def _sampled(image: Tensor, to_source: Matrix, target: Geometry) -> Tensor:
     return sample(image, mapped_indices(voxel_grid(target.shape_zyx, image), to_source))
 

@@ -157,6 +157,16 @@ def test_the_worker_and_what_it_starts_give_way_to_the_window(qtbot, worker):
     assert done.args[0] == [min(nice() + 7, 19)] * 2
 
 
+def test_memory_is_given_back_when_nothing_waits(qtbot, worker, monkeypatch):
+    given, gate = [], Event()
+    monkeypatch.setattr("app.worker._give_back", lambda: given.append(worker.busy))
+    tasks = [worker.submit(job_of(gate.wait)) for _ in range(3)]
+    with qtbot.waitSignals([task.ended for task in tasks]):
+        gate.set()
+    qtbot.waitUntil(lambda: len(given) > 0)
+    assert len(given) == 1
+
+
 def test_idle_follows_the_last_task(qtbot, worker):
     with qtbot.waitSignal(worker.idle):
         worker.submit(job_of(int))

@@ -10,7 +10,16 @@ import torch
 from engine.geometry import Geometry, transform_points
 from engine.registration import Registration
 from engine.spatial import resample
-from engine.spatial.resample import as_array, as_tensor, gaussian, index_map, low_pass, resampled, resized_displacement
+from engine.spatial.resample import (
+    as_array,
+    as_tensor,
+    displacement_on,
+    gaussian,
+    index_map,
+    low_pass,
+    resampled,
+    resized_displacement,
+)
 
 INDEX_XYZ = np.array([[0.0, 0, 0], [3, 11, 7], [28.5, 0.25, 16], [-2, 30, 4]])
 
@@ -103,6 +112,17 @@ def test_parallel_grids_give_what_any_grid_gives(oblique: Geometry, spacing_xyz_
 
     monkeypatch.setattr(resample, "is_axis_by_axis", lambda to_source: False)
     torch.testing.assert_close(found, resampled(values, oblique, target), atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("spacing_xyz_mm", [(4.0, 4.5, 6.0), (1.0, 1.5, 2.0), None])
+def test_an_array_is_resized_as_a_tensor_is(oblique: Geometry, finer: Geometry, spacing_xyz_mm) -> None:
+    displacement = np.random.default_rng(2).normal(0, 2, (3, *oblique.shape_zyx)).astype(np.float32)
+    displacement.flags.writeable = False
+    target = finer if spacing_xyz_mm is None else oblique.resampled(spacing_xyz_mm)
+
+    expected = resized_displacement(as_tensor(displacement), oblique, target)
+
+    torch.testing.assert_close(displacement_on(displacement, oblique, target), expected, atol=1e-5, rtol=0)
 
 
 def test_edge_vectors_continue_outside() -> None:
