@@ -12,8 +12,8 @@ from app.viewer.patched import Patched
 from app.viewer.planes import How, Plane
 
 _LAST_AXIS = 2
-_SLAB = 16
-"""Columns of 4 bytes in a line of the processor's cache."""
+_LINE_BYTES = 64
+"""Of the processor's cache."""
 
 _SLABS = ("fixed", "moving", "warped", "u0", "u1", "u2", "body", "valid", "labels")
 
@@ -56,16 +56,18 @@ class Cuts:
         return known.values
 
     def _slab(self, name: str, source: Any, volume: Any, index: int) -> tuple[Any, int]:
-        """Some columns of a volume and the place of one among them: each alone takes as long to gather as all of them.
+        """Some columns of a volume and the place of one among them: as many as a line of the cache holds of each row.
 
-        Slabs of different volumes end at different columns, so that no slice has to wait for all.
+        One alone takes as long to gather. Slabs of different volumes end at different columns, so that no slice has
+        to wait for all.
         """
         shift = _SLABS.index(name)
-        first = (index + shift) // _SLAB * _SLAB - shift
+        count = _LINE_BYTES // (volume.itemsize if isinstance(volume, np.ndarray) else 4)
+        first = (index + shift) // count * count - shift
         key = name, "slab"
         known = self._slices.get(key)
         if known is None or known.source is not source or known.at != first:
-            values = volume[:, :, max(first, 0) : first + _SLAB].copy()
+            values = volume[:, :, max(first, 0) : first + count].copy()
             known = self._slices[key] = _Cut(source, first, values)
         return known.values, index - max(first, 0)
 

@@ -9,7 +9,7 @@ from typing import Literal
 
 import numpy as np
 from pyqtgraph.functions import arrayToQPath, arrayToQPolygonF
-from PySide6.QtCore import QEvent, QPointF, QRectF, Qt, QTimer, Signal
+from PySide6.QtCore import QEvent, QPointF, QRectF, QSize, Qt, QTimer, Signal
 from PySide6.QtGui import (
     QColor,
     QImage,
@@ -79,6 +79,7 @@ class Pane(QWidget):
         self._paths: dict[object, tuple[tuple[object, ...], list[tuple[Stroke, QPainterPath]]]] = {}
         self._painted: _Painted | None = None
         self._captions: _Painted | None = None
+        self._place: _Painted | None = None
         self._smooth = True
         self._quiet = QTimer(self, singleShot=True, interval=_QUIET_MS)
         self._quiet.timeout.connect(self._paint_smoothly)
@@ -121,6 +122,8 @@ class Pane(QWidget):
             transform = self.transform()
             painter.drawPixmap(0, 0, self._picture(state, transform))
             paint_annotations(painter, QRectF(self.rect()), state, transform)
+            place = self._placed(state)
+            painter.drawPixmap(QPointF(0, self.height() - place.deviceIndependentSize().height()), place)
             return
         painter.fillRect(self.rect(), Qt.GlobalColor.black)
         if state is not None:
@@ -153,19 +156,17 @@ class Pane(QWidget):
         """All that stays while only the cursor moves; painted again when one of its pieces or its place has changed."""
         captions = self._captioned(state, transform)
         shown = [self._images[layer.key[0]] for layer in state.layers] + list(self._paths.values()) + [captions]
-        how = transform, self._smooth, [layer.opacity for layer in state.layers], state.place_text
+        how = transform, self._smooth, [layer.opacity for layer in state.layers]
         known = self._painted
         if known is not None and known.how == how and list(map(id, known.shown)) == list(map(id, shown)):
             return known.pixmap
-        pixmap = self._blank(Qt.GlobalColor.black)
+        pixmap = self._blank(Qt.GlobalColor.black, self.size())
         painter = QPainter(pixmap)
         self._paint_layers(painter, state, transform)
         painter.setOpacity(1)
         self._paint_paths(painter, transform)
         painter.resetTransform()
         painter.drawPixmap(0, 0, captions.pixmap)
-        painter.setFont(self.font())
-        paint_place(painter, QRectF(self.rect()), state)
         painter.end()
         self._painted = _Painted(shown, how, pixmap)
         return pixmap
@@ -176,7 +177,7 @@ class Pane(QWidget):
         how = state.title, state.plane, state.bars, state.window_text, state.prompt, *place
         known = self._captions
         if known is None or known.how != how:
-            pixmap = self._blank(Qt.GlobalColor.transparent)
+            pixmap = self._blank(Qt.GlobalColor.transparent, self.size())
             painter = QPainter(pixmap)
             painter.setFont(self.font())
             paint_captions(painter, QRectF(self.rect()), state, transform)
@@ -184,10 +185,23 @@ class Pane(QWidget):
             known = self._captions = _Painted([], how, pixmap)
         return known
 
-    def _blank(self, color: Qt.GlobalColor) -> QPixmap:
-        """As large as this pane."""
+    def _placed(self, state: PaneState) -> QPixmap:
+        """The foot of the pane, where it says which slice this is, over the cursor's lines."""
+        how = state.place_text, self.width(), self.devicePixelRatioF(), self.font()
+        known = self._place
+        if known is None or known.how != how:
+            size = QSize(self.width(), 2 * self.fontMetrics().height())
+            pixmap = self._blank(Qt.GlobalColor.transparent, size)
+            painter = QPainter(pixmap)
+            painter.setFont(self.font())
+            paint_place(painter, QRectF(QPointF(0, 0), size), state)
+            painter.end()
+            known = self._place = _Painted([], how, pixmap)
+        return known.pixmap
+
+    def _blank(self, color: Qt.GlobalColor, size: QSize) -> QPixmap:
         ratio = self.devicePixelRatioF()
-        pixmap = QPixmap(self.size() * ratio)
+        pixmap = QPixmap(size * ratio)
         pixmap.setDevicePixelRatio(ratio)
         pixmap.fill(color)
         return pixmap
