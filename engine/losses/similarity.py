@@ -101,7 +101,7 @@ def mind(fixed: Tensor, mask: Tensor, weight: Tensor) -> Dissimilarity:
     return lambda warped: (share * ((mind_ssc(warped, whole) - wanted) ** 2).mean(dim=1, keepdim=True)).sum()
 
 
-def unlike(name: str, fixed: Tensor, mask: Tensor, weight: Tensor) -> float:
+def unlike(name: str, fixed: Tensor, mask: Tensor, weight: Tensor) -> float | Tensor:
     """About what a moving image would score whose structure has nothing to do with that of the fixed one.
 
     Divided by it, every dissimilarity means the same beside one weight of the roughness. Squared differences: twice the
@@ -110,7 +110,7 @@ def unlike(name: str, fixed: Tensor, mask: Tensor, weight: Tensor) -> float:
     if name != "mse":
         return {"lncc": 1.0, "mind": _UNLIKE_MIND}[name]
     windows = _FixedWindows(fixed, mask, weight, 2 * LNCC_RADIUS + 1)
-    return 2.0 * max(float((windows.share * windows.variance).sum()), _VARIANCE_FLOOR)
+    return 2.0 * (windows.share * windows.variance).sum().clamp(min=_VARIANCE_FLOOR)
 
 
 SIMILARITY: dict[str, Similarity] = {"mse": mse, "lncc": lncc, "mind": mind}

@@ -12,15 +12,19 @@ from torch import Tensor
 from engine.losses.regularity import fold_penalty, grad_l2
 from engine.losses.similarity import SIMILARITY, Dissimilarity, unlike
 from engine.optimize.adam import Adam
+from engine.optimize.captured import CudaGraphs, Graphs, Recording
 from engine.optimize.pair_grid import PairGrid
 from engine.optimize.parametrize import Parametrization
-from engine.optimize.surgery import BudgetSurgery
+from engine.optimize.surgery import BudgetSurgery, gradients
 from engine.progress import STOP, Job, Preview, PreviewClock, Progress
 
 _FOLD_WEIGHT = 5.0
 _WARM_UP = 10
 _MASK_EVERY = 10
 """Iterations between two looks at which voxels both scanners saw."""
+
+_LEAST_RECORDED = 30
+"""Iterations: recording and checking costs about six."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +43,8 @@ class Problem:
     `preview`: from a residual to what a window can show, or none.
     `settles_after`: iterations of the whole stage after which the search only polishes what it found, however many are
     asked for, or none to search as long as that.
-    `errors_hu`: from the warped image and the squared error in the region to the errors of image and box that are told.
+    `watched`: a second mask in which the error is measured, or none.
+    `errors_hu`: from the squared errors in the region and in what is watched to the errors of image and box to tell.
     """
 
     stage: str
@@ -49,7 +54,7 @@ class Problem:
     weight: Tensor
     similarity: str
     smoothness: float | None
-    errors_hu: Callable[[Tensor, float], tuple[float | None, float | None]]
+    errors_hu: Callable[[float, float], tuple[float | None, float | None]]
     coarse_step: int = 1
     preview: Callable[[Tensor], Preview] | None = None
     unfaded: Callable[[Tensor], Tensor] | None = None
@@ -58,6 +63,7 @@ class Problem:
     error_may_grow: bool = False
     relative: bool = False
     settles_after: int | None = None
+    watched: Tensor | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +71,7 @@ class Outcome:
     """The best state: its residual, its squared error in the region (normalised), its parameters.
 
     `iterations`: how many were run, those of earlier levels included; `stopped`: whether STOP ended the search.
+    `notes`: what there is to say of how it was run.
     """
 
     residual: Tensor
@@ -73,6 +80,7 @@ class Outcome:
     parameters: list[Tensor]
     iterations: int = 0
     stopped: bool = False
+    notes: tuple[str, ...] = ()
 
 
 def descend(problem: Problem, what: Parametrization, iterations: int, before: int = 0, of: int = 0) -> Job[Outcome]:
@@ -81,25 +89,26 @@ def descend(problem: Problem, what: Parametrization, iterations: int, before: in
     The best state is the one of lowest loss, the start among them, whose squared error is not above the start's unless
     the problem allows it.
     """
-    optimizer = Adam(what.parameters(), what.learning_rate)
     look, clock = _Look(problem), PreviewClock()
-    best = look.at(what.residual()).as_outcome(what)
+    steps = _steps(look, what, iterations)
+    state = steps.judge(what.residual())
+    best = steps.kept(state, look.read(state))
     highest_mse = best.mse
     settled = _settled(problem, iterations, of or iterations)
     for iteration in range(1, iterations + 1):
-        optimizer.learning_rate = what.learning_rate * _pace(iteration, settled)
-        look.step(optimizer, what)
+        residual = steps.move(what.learning_rate * _pace(iteration, settled))
         if iteration % _MASK_EVERY == 0:
-            best = look.renewed(best, what.residual())
-        state = look.at(what.residual())
-        kept = (problem.error_may_grow or state.mse <= highest_mse) and state.score < best.score
+            best = look.renewed(best, residual)
+        state = steps.judge(residual)
+        figures = look.read(state)
+        kept = (problem.error_may_grow or figures.mse <= highest_mse) and figures.score < best.score
         if kept:
-            best = state.as_outcome(what)
-        preview = problem.preview(state.residual.detach()) if problem.preview is not None and clock.due() else None
-        command = yield _progress(problem, state, before + iteration, of or iterations, preview, kept)
+            best = steps.kept(state, figures)
+        preview = problem.preview(residual.detach()) if problem.preview is not None and clock.due() else None
+        command = yield _progress(problem, figures, before + iteration, of or iterations, preview, kept)
         if command is STOP:
-            return replace(best, iterations=before + iteration, stopped=True)
-    return replace(best, iterations=before + iterations)
+            return replace(best, iterations=before + iteration, stopped=True, notes=steps.notes)
+    return replace(best, iterations=before + iterations, notes=steps.notes)
 
 
 def _settled(problem: Problem, iterations: int, total: int) -> int:
@@ -118,90 +127,213 @@ def _pace(iteration: int, settled: int) -> float:
     return min(1.0, iteration / _WARM_UP) * cosine * settled / max(iteration, settled)
 
 
-def _progress(problem: Problem, state: _State, done: int, total: int, preview: Preview | None, best: bool) -> Progress:
-    whole_hu, box_hu = problem.errors_hu(state.warped, state.mse)
+def _progress(
+    problem: Problem, figures: _Figures, done: int, total: int, preview: Preview | None, best: bool
+) -> Progress:
+    whole_hu, box_hu = problem.errors_hu(figures.mse, figures.watched_mse)
     return Progress(problem.stage, done, total, whole_hu, box_hu, preview, best=best)
 
 
 @dataclass(frozen=True, slots=True)
 class _State:
-    """One evaluated state with the graph that led to it."""
+    """One evaluated state, wholly on the device, with the graph that led to it where it has one.
+
+    `figures`: similarity, regularity, roughness, squared errors in the region and in what is watched, as one tensor.
+    """
 
     residual: Tensor
-    warped: Tensor
     similarity: Tensor
     regularity: Tensor
-    roughness: float
+    roughness: Tensor
+    figures: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class _Figures:
+    """What is decided by and told of a state."""
+
     score: float
     mse: float
-
-    def as_outcome(self, what: Parametrization) -> Outcome:
-        parameters = [parameter.detach().clone() for parameter in what.parameters()]
-        return Outcome(self.residual.detach(), self.score, self.mse, parameters)
+    watched_mse: float
 
 
 class _Look:
-    """Compares the images at a state and turns the comparison into a step."""
+    """Compares the images at a state and turns the comparison into gradients."""
 
     def __init__(self, problem: Problem) -> None:
         self._problem = problem
+        self._seen: Tensor | None = None
         self._mask = problem.region
         self._dissimilarity: Dissimilarity | None = None
         self._surgery: BudgetSurgery | None = None
-        self._state: _State | None = None
 
     @torch.no_grad()
     def renewed(self, best: Outcome, residual: Tensor) -> Outcome:
         """Look again at which voxels both scanners see; the best so far, judged on those."""
-        self._dissimilarity = self._renew_mask(self._problem.total(residual))
-        state = self.at(best.residual)
-        return replace(best, score=state.score, mse=state.mse)
+        self._renew_mask(self._problem.total(residual))
+        self._dissimilarity = self._prepared()
+        figures = self.read(self.at(best.residual))
+        return replace(best, score=figures.score, mse=figures.mse)
 
-    def _renew_mask(self, total: Tensor) -> Dissimilarity:
+    def _renew_mask(self, total: Tensor) -> None:
+        """In the tensors of the last mask, if there is one: a recorded step reads them."""
+        seen = self._problem.grid.mask(total.detach())
+        if self._seen is None:
+            self._seen, self._mask = seen, self._problem.region * seen
+        else:
+            self._seen.copy_(seen)
+            torch.mul(self._problem.region, seen, out=self._mask)
+
+    def _prepared(self) -> Dissimilarity:
         problem = self._problem
-        seen = problem.grid.mask(total.detach())
-        self._mask = problem.region * seen
-        compared = problem.grid.fixed, seen, problem.weight
+        assert self._seen is not None
+        compared = problem.grid.fixed, self._seen, problem.weight
         dissimilarity = SIMILARITY[problem.similarity](*compared)
         if not problem.relative:
             return dissimilarity
         scale = unlike(problem.similarity, *compared)
         return lambda warped: dissimilarity(warped) / scale
 
-    def at(self, residual: Tensor) -> _State:
+    def at(self, residual: Tensor, anew: bool = False) -> _State:
+        """`anew`: prepare the comparison once more from the mask as it is, as a recorded step does every time."""
         problem = self._problem
         total = problem.total(residual)
         if self._dissimilarity is None:
-            self._dissimilarity = self._renew_mask(total)
+            self._renew_mask(total)
+            self._dissimilarity = self._prepared()
         warped = problem.grid.warped(total)
         unfaded = total if problem.unfaded is None else problem.unfaded(residual)
         roughness, folding = grad_l2(_thinned(unfaded, problem)), fold_penalty(_thinned(total, problem))
-        similarity = self._dissimilarity(warped)
+        similarity = (self._prepared() if anew else self._dissimilarity)(warped)
         if problem.guiding is not None:
             similarity = similarity + problem.guiding(total)
-        rough = float(roughness.detach())
         if problem.smoothness is None and self._surgery is None:
-            self._surgery = BudgetSurgery(rough, problem.stiffness)
+            self._surgery = BudgetSurgery(float(roughness.detach()), problem.stiffness)
         regularity = _FOLD_WEIGHT * folding + (1.0 if problem.smoothness is None else problem.smoothness) * roughness
-        score = self._score(float(similarity.detach()), float(regularity.detach()), rough)
-        mse = problem.grid.mse(warped.detach(), self._mask)
-        self._state = _State(residual, warped.detach(), similarity, regularity, rough, score, mse)
-        return self._state
+        mse = problem.grid.mean_square(warped.detach(), self._mask)
+        watched = (
+            torch.zeros_like(mse)
+            if problem.watched is None
+            else (problem.grid.mean_square(warped.detach(), problem.watched))
+        )
+        figures = torch.stack([part.detach() for part in (similarity, regularity, roughness, mse, watched)])
+        return _State(residual, similarity, regularity, roughness, figures)
 
-    def step(self, optimizer: Adam, what: Parametrization) -> None:
+    def read(self, state: _State) -> _Figures:
+        """Fetch the figures of a state: all that an iteration waits for."""
+        similarity, regularity, roughness, mse, watched = state.figures.tolist()
+        if self._surgery is None:
+            return _Figures(similarity + regularity, mse, watched)
+        is_smooth = roughness <= self._surgery.highest_roughness
+        return _Figures(similarity if is_smooth else math.inf, mse, watched)
+
+    def backward(self, state: _State, parameters: list[Tensor]) -> None:
+        """Put the gradients to follow into `.grad`."""
+        if self._surgery is not None:
+            self._surgery.backward(state.similarity, state.regularity, state.roughness, parameters)
+            return
+        found = gradients(state.similarity + state.regularity, parameters)
+        for parameter, gradient in zip(parameters, found, strict=True):
+            parameter.grad = gradient
+
+
+class _Steps:
+    """From state to state."""
+
+    notes: tuple[str, ...] = ()
+
+    def __init__(self, look: _Look, what: Parametrization) -> None:
+        self._look, self._what, self._parameters = look, what, what.parameters()
+        self._optimizer = Adam(self._parameters, what.learning_rate)
+        self._state: _State | None = None
+
+    def move(self, learning_rate: float) -> Tensor:
+        """Step from the state that was judged last; the residual there."""
         assert self._state is not None
         state, self._state = self._state, None
-        optimizer.zero_grad()
-        if self._surgery is None:
-            torch.autograd.backward(state.similarity + state.regularity)
-        else:
-            self._surgery.backward(state.similarity, state.regularity, state.roughness, what.parameters())
-        optimizer.step()
+        self._look.backward(state, self._parameters)
+        self._optimizer.learning_rate = learning_rate
+        self._optimizer.step()
+        return self._what.residual()
 
-    def _score(self, similarity: float, regularity: float, roughness: float) -> float:
-        if self._surgery is None:
-            return similarity + regularity
-        return similarity if roughness <= self._surgery.highest_roughness else math.inf
+    def judge(self, residual: Tensor) -> _State:
+        """Evaluate the residual that the last move led to."""
+        self._state = self._look.at(residual)
+        return self._state
+
+    def kept(self, state: _State, figures: _Figures) -> Outcome:
+        """The state that was judged last, in tensors of its own."""
+        parameters = [parameter.detach().clone() for parameter in self._parameters]
+        return Outcome(state.residual.detach(), figures.score, figures.mse, parameters)
+
+
+class _RecordedSteps(_Steps):
+    """The same steps with all tensors in one place, so that they can be recorded and replayed.
+
+    Gradients are worked out as soon as a state is judged, and every residual is written over the one before. Where
+    recording fails, the steps are launched one by one.
+    """
+
+    def __init__(self, look: _Look, what: Parametrization, record: bool, graphs: Callable[[], Graphs]) -> None:
+        super().__init__(look, what)
+        self._record, self._graphs = record, graphs
+        self._gradients: list[Tensor] = []
+        self._recording: Recording | None = None
+        self._residual: Tensor | None = None
+
+    def move(self, learning_rate: float) -> Tensor:
+        self._optimizer.learning_rate = learning_rate
+        self._optimizer.begin()
+        if self._record:
+            self._record, self._state = False, None
+            self._try_to_record()
+        (residual,) = self._moved() if self._recording is None else self._recording.replay(0)
+        return residual
+
+    def judge(self, residual: Tensor) -> _State:
+        if not self._gradients:
+            state = super().judge(residual)
+            self._look.backward(state, self._parameters)
+            self._gradients = [parameter.grad for parameter in self._parameters if parameter.grad is not None]
+            self._state = None
+            return state
+        similarity, regularity, roughness, figures = (
+            self._judged() if self._recording is None else self._recording.replay(1)
+        )
+        return _State(residual, similarity, regularity, roughness, figures)
+
+    def kept(self, state: _State, figures: _Figures) -> Outcome:
+        outcome = super().kept(state, figures)
+        return replace(outcome, residual=outcome.residual.clone())
+
+    def _try_to_record(self) -> None:
+        changed = self._parameters, self._optimizer.moments()
+        try:
+            self._recording = Recording((self._moved, self._judged), changed, self._gradients, self._graphs())
+        except RuntimeError:
+            self.notes = ("the GPU's steps were launched one by one, since their recording failed",)
+
+    def _moved(self) -> tuple[Tensor, ...]:
+        for parameter, gradient in zip(self._parameters, self._gradients, strict=True):
+            parameter.grad = gradient
+        self._optimizer.apply()
+        self._residual = self._what.residual()
+        return (self._residual.detach(),)
+
+    def _judged(self) -> tuple[Tensor, ...]:
+        assert self._residual is not None
+        state, self._residual = self._look.at(self._residual, anew=True), None
+        self._look.backward(state, self._parameters)
+        for parameter, gradient in zip(self._parameters, self._gradients, strict=True):
+            assert parameter.grad is not None
+            gradient.copy_(parameter.grad)
+        return state.similarity.detach(), state.regularity.detach(), state.roughness.detach(), state.figures
+
+
+def _steps(look: _Look, what: Parametrization, iterations: int) -> _Steps:
+    if what.parameters()[0].device.type == "cuda":
+        return _RecordedSteps(look, what, iterations >= _LEAST_RECORDED, CudaGraphs)
+    return _Steps(look, what)
 
 
 def _thinned(displacement_vox: Tensor, problem: Problem) -> Tensor:

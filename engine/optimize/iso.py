@@ -97,6 +97,7 @@ def _by_field(
     found: Tensor | None = None
     geometry: Geometry | None = None
     before, better = 0, False
+    notes: dict[str, None] = {}
     finest_mm = finest_spacing_mm(fixed)
     smoothness = (
         _field_smoothness(finest_mm, settings.stiffness) if settings.smoothness is None else settings.smoothness
@@ -115,15 +116,15 @@ def _by_field(
         problem = replace(problem, coarse_step=_CONTROL_STRIDE, settles_after=_SETTLES_AFTER)
         control = ControlGrid(grid.geometry.shape_zyx, _CONTROL_STRIDE, device, carried)
         outcome: Outcome = yield from descend(problem, control, count, before, settings.iterations)
-        found, geometry = outcome.residual, grid.geometry
+        found, geometry, notes = outcome.residual, grid.geometry, notes | dict.fromkeys(outcome.notes)
         before = outcome.iterations
         better = outcome.mse < begin.mse or _follows_better(problem, begin.displacement_vox, outcome.residual)
         if outcome.stopped:
             break
     if found is None or geometry is None or not better:
-        return Refined(start.displacement_vox, before, notes=_NOTHING_BETTER)
+        return Refined(start.displacement_vox, before, notes=(*_NOTHING_BETTER, *notes))
     displacement, folded = finished(found, geometry, start.fixed)
-    return Refined(displacement, before, notes=fold_notes(folded))
+    return Refined(displacement, before, notes=(*fold_notes(folded), *notes))
 
 
 def _follows_better(problem: Problem, before: Tensor, after: Tensor) -> bool:
@@ -171,15 +172,13 @@ def _problem(
         near_patient(fixed, grid),
         settings.similarity,
         smoothness,
-        lambda warped, mse: (
-            whole_hu(mse),
-            grid.rmse_hu(warped, box) if box is not None and in_sight else None,
-        ),
+        lambda mse, watched: (whole_hu(mse), hu_from_normalized_rmse(watched) if in_sight else None),
         preview=whole_preview(grid, fixed, total) if preview else None,
         guiding=guidance,
         stiffness=settings.stiffness,
         error_may_grow=guidance is not None,
         relative=settings.by == "field",
+        watched=box if in_sight else None,
     )
 
 
@@ -237,9 +236,11 @@ def _by_network(
     change = NetworkChange(network, aligned, grid.fixed * grid.fixed_valid)
     outcome: Outcome = yield from descend(problem, change, settings.iterations)
     if not outcome.residual.any():
-        return Refined(start.displacement_vox, outcome.iterations, start.weights, _NOTHING_BETTER)
+        notes = (*_NOTHING_BETTER, *outcome.notes)
+        return Refined(start.displacement_vox, outcome.iterations, start.weights, notes)
     displacement, folded = finished(outcome.residual, grid.geometry, fixed.geometry, start.displacement_vox)
-    return Refined(displacement, outcome.iterations, weights_at(outcome, network), fold_notes(folded))
+    notes = (*fold_notes(folded), *outcome.notes)
+    return Refined(displacement, outcome.iterations, weights_at(outcome, network), notes)
 
 
 def weights_at(outcome: Outcome, network: torch.nn.Module) -> dict[str, Any]:

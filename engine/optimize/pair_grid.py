@@ -57,9 +57,16 @@ class PairGrid:
         return self.fixed_valid * (seen > _WHOLLY_VALID).to(seen.dtype)
 
     @torch.no_grad()
+    def mean_square(self, warped: Tensor, mask: Tensor) -> Tensor:
+        """Mean squared difference of normalised values over a mask (1, 1, D, H, W); zero where the mask is empty.
+
+        A tensor of one number, which stays on the device.
+        """
+        return ((warped - self.fixed) ** 2 * mask).sum() / mask.sum().clamp(min=1.0)
+
     def mse(self, warped: Tensor, mask: Tensor) -> float:
-        """Mean squared difference of normalised values over a mask (1, 1, D, H, W); zero where the mask is empty."""
-        return float(((warped - self.fixed) ** 2 * mask).sum() / mask.sum().clamp(min=1.0))
+        """`mean_square`, fetched."""
+        return float(self.mean_square(warped, mask))
 
     def rmse_hu(self, warped: Tensor, mask: Tensor) -> float:
         """Root mean squared difference over a mask, HU."""

@@ -242,7 +242,7 @@ def _by_crop(
         with torch.no_grad():
             return as_array(crop.voxels.total(as_tensor(share, device) * residual))
 
-    return Proposal(crop, corrected, outcome.iterations)
+    return Proposal(crop, corrected, outcome.iterations, outcome.notes)
 
 
 def _crop_problem(
@@ -261,13 +261,14 @@ def _crop_problem(
         working.fading * near_patient(crop.fixed, grid, crop.crop),
         settings.similarity,
         smoothness,
-        lambda warped, mse: (whole_hu(grid.mse(warped, seen)), box_hu(mse)),
+        lambda mse, watched: (whole_hu(watched), box_hu(mse)),
         step,
         (lambda residual: crop.preview(crop.residual(residual, working))) if preview else None,
         working.unfaded,
         guiding(settings.guidance, grid, crop.registration, settings.box),
         settings.stiffness,
         relative=settings.by == "field",
+        watched=seen,
     )
 
 
@@ -337,12 +338,13 @@ def _by_image(
         in_box * near_patient(fixed, grid),
         settings.similarity,
         smoothness,
-        lambda warped, mse: (whole_hu(grid.mse(warped, seen)), box_hu(mse)),
+        lambda mse, watched: (whole_hu(watched), box_hu(mse)),
         step,
         whole_preview(grid, fixed, lambda residual: base + residual) if preview else None,
         guiding=guiding(settings.guidance, grid, start, settings.box),
         stiffness=settings.stiffness,
         relative=settings.by == "field",
+        watched=seen,
     )
     outcome: Outcome = yield from descend(problem, what, settings.iterations)
     change = resized_displacement(outcome.residual, grid.geometry, crop.voxels.grid.geometry)
@@ -352,7 +354,8 @@ def _by_image(
         return as_array(crop.start + as_tensor(share, device) * faded)
 
     notes = () if (in_box * seen).any() else ("the box holds no voxel of the working grid; refine the box alone",)
-    return Proposal(crop, corrected, outcome.iterations, (*notes, _elsewhere(crop, grid, outcome.residual)))
+    notes = (*outcome.notes, *notes, _elsewhere(crop, grid, outcome.residual))
+    return Proposal(crop, corrected, outcome.iterations, notes)
 
 
 def _elsewhere(crop: Region, grid: PairGrid, residual: Tensor) -> str:

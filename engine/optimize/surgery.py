@@ -28,11 +28,13 @@ _SLACK = 1.1
 
 def projected(similarity: Tensor, roughness: Tensor) -> Tensor:
     """g − ⟨g, r⟩ / |r|² · r where the two conflict, g itself where they do not or r is zero (GSMorph, eq. 3)."""
-    inner = torch.dot(similarity, roughness)
-    squared = torch.dot(roughness, roughness)
-    if inner >= 0 or squared == 0:
-        return similarity
-    return similarity - inner / squared * roughness
+    return similarity - _conflict(similarity, roughness) * roughness
+
+
+def _conflict(similarity: Tensor, roughness: Tensor) -> Tensor:
+    """⟨g, r⟩ / |r|² where the two conflict, else zero; decided on the device, as everything here is."""
+    inner, squared = torch.dot(similarity, roughness), torch.dot(roughness, roughness)
+    return (inner / squared).masked_fill(~((inner < 0) & (squared > 0)), 0.0)
 
 
 def symmetric(similarity: Tensor, roughness: Tensor) -> Tensor:
@@ -42,11 +44,14 @@ def symmetric(similarity: Tensor, roughness: Tensor) -> Tensor:
 
 def equal_norm(similarity: Tensor, roughness: Tensor) -> Tensor:
     """g + |g| / |r| · r: descends on both unless they are opposite; g itself where r is zero."""
+    return similarity + _ratio(similarity, roughness) * roughness
+
+
+def _ratio(similarity: Tensor, roughness: Tensor) -> Tensor:
+    """|g| / |r|, zero where r is."""
     norm = roughness.norm()
-    if norm == 0:
-        return similarity
     ratio: Tensor = similarity.norm() / norm
-    return similarity + ratio * roughness
+    return ratio.masked_fill(~(norm > 0), 0.0)
 
 
 class SignAgreement:
@@ -132,7 +137,10 @@ class GradientSurgery:
 
         Parameters that a loss does not reach count as zero there. Takes the place of `loss.backward()`.
         """
-        return _backward(similarity, regularity, parameters, self._groups(parameters), self._rule)
+        pairs = _pairs(similarity, regularity, parameters, self._groups(parameters))
+        for group, pair in pairs:
+            _follow(self._rule(*pair), group)
+        return _stats(torch.stack([_products(*pair) for _, pair in pairs]).tolist())
 
 
 class BudgetSurgery:
@@ -151,34 +159,48 @@ class BudgetSurgery:
         """What a state may have to be kept as the best."""
         return self.budget * _SLACK
 
-    def rule(self, roughness: float) -> Rule:
+    def rule(self, roughness: Tensor) -> Rule:
         """Projection while the field is no rougher than the budget, else the rule that smooths it too."""
-        return projected if roughness <= self.budget else equal_norm
+        is_within = roughness.double() <= self.budget
 
-    def backward(
-        self, similarity: Tensor, regularity: Tensor, roughness: float, parameters: Sequence[Tensor]
-    ) -> SurgeryStats:
-        """As `GradientSurgery.backward`, by the rule for a field of this roughness in voxel²."""
-        return _backward(similarity, regularity, parameters, layer_groups(parameters), self.rule(roughness))
+        def combined(similarity: Tensor, regularity: Tensor) -> Tensor:
+            less, more = _conflict(similarity, regularity), _ratio(similarity, regularity)
+            return similarity + torch.where(is_within, -less, more) * regularity
 
+        return combined
 
-def _backward(
-    similarity: Tensor, regularity: Tensor, parameters: Sequence[Tensor], groups: list[list[int]], rule: Rule
-) -> SurgeryStats:
-    of_similarity = _gradients(similarity, parameters, keep_graph=True)
-    of_regularity = _gradients(regularity, parameters, keep_graph=False)
-    products = []
-    for group in groups:
-        pair = _flat(of_similarity[i] for i in group), _flat(of_regularity[i] for i in group)
-        combined = rule(*pair)
-        if not torch.isfinite(combined).all():
-            combined = torch.zeros_like(combined)
-        _scatter(combined, [parameters[i] for i in group])
-        products.append(_products(*pair))
-    return _stats(torch.stack(products).tolist())
+    def backward(self, similarity: Tensor, regularity: Tensor, roughness: Tensor, parameters: Sequence[Tensor]) -> None:
+        """As `GradientSurgery.backward`, by the rule for a field of this roughness in voxel², without figures.
+
+        Nothing is fetched from the device.
+        """
+        rule = self.rule(roughness.detach())
+        for group, pair in _pairs(similarity, regularity, parameters, layer_groups(parameters)):
+            _follow(rule(*pair), group)
 
 
-def _gradients(loss: Tensor, parameters: Sequence[Tensor], keep_graph: bool) -> list[Tensor]:
+def _pairs(
+    similarity: Tensor, regularity: Tensor, parameters: Sequence[Tensor], groups: list[list[int]]
+) -> list[tuple[list[Tensor], tuple[Tensor, Tensor]]]:
+    """The parameters of each group, and the gradients of both losses as vectors."""
+    of_similarity = gradients(similarity, parameters, keep_graph=True)
+    of_regularity = gradients(regularity, parameters, keep_graph=False)
+    return [
+        (
+            [parameters[i] for i in group],
+            (_flat(of_similarity[i] for i in group), _flat(of_regularity[i] for i in group)),
+        )
+        for group in groups
+    ]
+
+
+def _follow(combined: Tensor, parameters: Sequence[Tensor]) -> None:
+    """Make it the gradient of a group, or zeros where it is not finite."""
+    _scatter(combined.masked_fill(~torch.isfinite(combined).all(), 0.0), parameters)
+
+
+def gradients(loss: Tensor, parameters: Sequence[Tensor], keep_graph: bool = False) -> list[Tensor]:
+    """Of a loss by each parameter, zeros where it does not reach one."""
     found = torch.autograd.grad(loss, parameters, retain_graph=keep_graph, allow_unused=True)
     return [torch.zeros_like(p) if g is None else g for g, p in zip(found, parameters, strict=True)]
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -127,19 +129,25 @@ def gaussian(image: Tensor, sigma_vox_zyx: list[float]) -> Tensor:
         if sigma < 0.1 or image.shape[2 + axis] == 1:
             continue
         radius = min(int(np.ceil(3 * sigma)), image.shape[2 + axis] - 1)
-        offsets = torch.arange(-radius, radius + 1, dtype=image.dtype, device=image.device)
-        kernel = torch.exp(-0.5 * (offsets / sigma) ** 2)
-        image = _filtered(image, kernel / kernel.sum(), axis)
+        image = _filtered(image, _gaussian_kernel(sigma, radius, image.dtype), axis)
     return image
 
 
-def _filtered(image: Tensor, kernel: Tensor, axis: int) -> Tensor:
-    radius = kernel.numel() // 2
+@lru_cache(maxsize=64)
+def _gaussian_kernel(sigma_vox: float, radius: int, dtype: torch.dtype) -> tuple[float, ...]:
+    """Numbers of the host: a device would have to be waited for to know them."""
+    offsets = torch.arange(-radius, radius + 1, dtype=dtype)
+    kernel = torch.exp(-0.5 * (offsets / sigma_vox) ** 2)
+    return tuple((kernel / kernel.sum()).tolist())
+
+
+def _filtered(image: Tensor, kernel: tuple[float, ...], axis: int) -> Tensor:
+    radius = len(kernel) // 2
     moved = image.movedim(2 + axis, -1)
     padded = F.pad(moved.flatten(0, -2).unsqueeze(1), (radius, radius), mode="replicate")
     length = moved.shape[-1]
     out = torch.zeros_like(padded[..., :length])
-    for k, weight in enumerate(kernel.tolist()):
+    for k, weight in enumerate(kernel):
         out.add_(padded[..., k : k + length], alpha=weight)
     return out.reshape(moved.shape).movedim(-1, 2 + axis).contiguous()
 

@@ -48,8 +48,9 @@ def mind_ssc(image: Tensor, counted: Tensor | None = None) -> Tensor:
     least = reduce(torch.minimum, by_pair.values())
     distances = torch.cat([by_pair[number] for number in sorted(by_pair)], dim=1).sub_(least)
     spread = distances.mean(dim=1, keepdim=True)
-    typical = float(_mean(spread.detach(), counted)) + 1e-12
-    return distances.div_(-spread.clamp(min=1e-3 * typical, max=1e3 * typical)).exp_()
+    typical = _mean(spread.detach(), counted).double() + 1e-12
+    least_spread, most_spread = (factor * typical for factor in (1e-3, 1e3))
+    return distances.div_(-spread.clamp(least_spread.to(spread), most_spread.to(spread))).exp_()
 
 
 def _distances(padded: Tensor, way: Offset, starts: dict[int, Offset]) -> Iterator[tuple[int, Tensor]]:

@@ -43,10 +43,9 @@ class Sampler:
 
 def sample(image: Tensor, index_zyx: Tensor, mode: str = "bilinear", padding: str = "border") -> Tensor:
     """Values of `image` (B, C, D, H, W) at continuous indices (B, 3, d, h, w): linear, edge values outside."""
-    sizes = image.shape[2:]
-    scale = torch.tensor([2.0 / max(n - 1, 1) for n in sizes], dtype=index_zyx.dtype, device=index_zyx.device)
-    grid = torch.movedim(index_zyx, 1, -1) * scale - 1.0
-    return _grid_sample(image, grid.flip(-1), mode, padding)
+    scales = [2.0 / max(n - 1, 1) for n in image.shape[2:]]
+    coordinates = [index * scale - 1.0 for index, scale in zip(index_zyx.unbind(1), scales, strict=True)]
+    return _grid_sample(image, torch.stack(coordinates[::-1], dim=-1), mode, padding)
 
 
 def _grid_sample(image: Tensor, grid: Tensor, mode: str, padding: str) -> Tensor:

@@ -12,7 +12,7 @@ def test_steps_are_those_of_torch() -> None:
     adam, reference = Adam([ours, idle], 0.3), torch.optim.Adam([theirs], lr=0.3)
     for _ in range(5):
         for tensor, optimizer in ((ours, adam), (theirs, reference)):
-            optimizer.zero_grad()
+            tensor.grad = None
             (tensor**2 + tensor).sum().backward()
             optimizer.step()
 

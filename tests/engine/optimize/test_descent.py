@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -9,10 +10,13 @@ from torch import Tensor
 
 from engine.geometry import Geometry
 from engine.losses.regularity import grad_l2
+from engine.optimize import descent
+from engine.optimize.captured import Part
 from engine.optimize.descent import Outcome, Problem, descend
 from engine.optimize.pair_grid import PairGrid
 from engine.optimize.parametrize import ControlGrid
 from engine.progress import STOP, Progress, finish
+from tests.engine.optimize.host import host_traffic
 
 SHAPE = (14, 13, 16)
 CENTER = (6.0, 6.5, 8.0)
@@ -38,7 +42,7 @@ def _problem(similarity: str = "mse", smoothness: float | None = 0.01) -> Proble
         ones,
         similarity,
         smoothness,
-        lambda warped, mse: (2000 * mse**0.5, None),
+        lambda mse, watched: (2000 * mse**0.5, None),
     )
 
 
@@ -173,3 +177,96 @@ def test_roughness_is_looked_at_on_every_nth_voxel_in_units_of_n() -> None:
     scores = [outcome.score for outcome in outcomes]
     assert scores[0] == pytest.approx(1e3 * 0.04 / 9, rel=0.01)
     assert scores[1:] == pytest.approx(scores[:1] * 2, rel=1e-4)
+
+
+class _Repeated:
+    """Records on the CPU: a replay runs the part again and writes its outputs where they were returned first."""
+
+    def __init__(self, spoilt: float = 0.0) -> None:
+        self.replays, self._spoilt = 0, spoilt
+
+    def warm_up(self, run: Callable[[], None]) -> None:
+        run()
+
+    def record(self, part: Part) -> tuple[tuple[Tensor, ...], Callable[[], None]]:
+        outputs = part()
+
+        def replay() -> None:
+            self.replays += 1
+            for output, now in zip(outputs, part(), strict=True):
+                output.copy_(now + self._spoilt)
+
+        return outputs, replay
+
+
+def _recording(monkeypatch: pytest.MonkeyPatch, graphs: Callable[[], object]) -> None:
+    monkeypatch.setattr(
+        descent, "_steps", lambda look, what, iterations: descent._RecordedSteps(look, what, iterations > 10, graphs)
+    )
+
+
+@pytest.mark.parametrize(("similarity", "smoothness"), [("lncc", None), ("mse", 0.01), ("mind", None)])
+def test_recorded_steps_lead_where_the_others_lead(
+    similarity: str, smoothness: float | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To the bit, over two looks at the mask; the best state is not overwritten by what follows it."""
+    problem = replace(_problem(similarity, smoothness), relative=True)
+    expected, reports = _run(problem, 25)
+    graphs = _Repeated()
+    _recording(monkeypatch, lambda: graphs)
+    outcome, again = _run(problem, 25)
+
+    assert graphs.replays == 2 * (25 + 1), "two parts an iteration, and once more for the check"
+    assert [(r.rmse_hu, r.best) for r in again] == [(r.rmse_hu, r.best) for r in reports]
+    assert torch.equal(outcome.residual, expected.residual)
+    assert torch.equal(outcome.parameters[0], expected.parameters[0])
+    assert (outcome.score, outcome.mse, outcome.notes) == (expected.score, expected.mse, ())
+
+
+def _refused() -> _Repeated:
+    raise RuntimeError("CUDA error: operation not permitted when stream is capturing")
+
+
+@pytest.mark.parametrize("graphs", [_refused, lambda: _Repeated(spoilt=0.1), lambda: _Repeated(spoilt=float("nan"))])
+def test_steps_that_cannot_be_recorded_or_are_recorded_wrong_are_launched_one_by_one(
+    graphs: Callable[[], _Repeated], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected, _ = _run(_problem("lncc", None), 25)
+    _recording(monkeypatch, graphs)
+    outcome, _ = _run(_problem("lncc", None), 25)
+
+    assert torch.equal(outcome.residual, expected.residual)
+    assert outcome.notes == ("the GPU's steps were launched one by one, since their recording failed",)
+
+
+def test_few_steps_are_not_worth_a_recording(monkeypatch: pytest.MonkeyPatch) -> None:
+    expected, _ = _run(_problem(), 10)
+    _recording(monkeypatch, _refused)
+    outcome, _ = _run(_problem(), 10)
+
+    assert torch.equal(outcome.residual, expected.residual)
+    assert outcome.notes == ()
+
+
+@pytest.mark.parametrize(("similarity", "smoothness"), [("lncc", None), ("mse", 0.01), ("mind", None)])
+def test_what_is_recorded_fetches_nothing(
+    similarity: str, smoothness: float | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stream that is recorded cannot be waited for."""
+    seen: list[list[str]] = []
+
+    class Watching(_Repeated):
+        def record(self, part: Part) -> tuple[tuple[Tensor, ...], Callable[[], None]]:
+            def watched() -> tuple[Tensor, ...]:
+                with host_traffic() as traffic:
+                    outputs = part()
+                seen.append(traffic)
+                return outputs
+
+            return super().record(watched)
+
+    _recording(monkeypatch, Watching)
+    _run(replace(_problem(similarity, smoothness), relative=True), 11)
+
+    assert len(seen) == 2 * (1 + 1 + 11)
+    assert not any(seen)

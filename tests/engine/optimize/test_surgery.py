@@ -12,8 +12,8 @@ from engine.optimize.surgery import (
     BudgetSurgery,
     GradientSurgery,
     SignAgreement,
-    _gradients,
     equal_norm,
+    gradients,
     layer_groups,
     projected,
     symmetric,
@@ -82,8 +82,13 @@ def test_the_rule_changes_exactly_at_the_budget(reference: float) -> None:
     surgery = BudgetSurgery(reference)
 
     assert surgery.budget == max(reference, SMALLEST_BUDGET)
-    assert surgery.rule(surgery.budget) is projected
-    assert surgery.rule(surgery.budget * (1 + 1e-12)) is equal_norm
+    within, beyond = (
+        surgery.rule(torch.tensor(surgery.budget * factor, dtype=torch.float64)) for factor in (1, 1 + 1e-12)
+    )
+    for seed in range(4):
+        vectors = _vectors(seed, conflict=seed < 2)
+        assert torch.equal(within(*vectors), projected(*vectors))
+        assert torch.equal(beyond(*vectors), equal_norm(*vectors))
     assert surgery.highest_roughness == pytest.approx(1.1 * surgery.budget)
 
 
@@ -116,7 +121,7 @@ def test_the_gradients_of_two_losses_are_combined_layer_by_layer() -> None:
     """Within the budget: layer one loses its part along r, (0, 0 | 1); layer two has no conflict, (1, 2)."""
     layers = _layers()
 
-    BudgetSurgery(0.01).backward(*_losses(layers), 0.01, layers)
+    BudgetSurgery(0.01).backward(*_losses(layers), torch.tensor(0.01), layers)
 
     assert [layer.grad.tolist() for layer in layers] == [[[0.0], [0.0]], [1.0], [[1.0, 2.0]]]
 
@@ -125,7 +130,7 @@ def test_beyond_the_budget_every_layer_is_smoothed_as_well() -> None:
     """Layer one: (3, 0 | 1) + √10 · (−1, 0 | 0); layer two: (1, 2) + √5 / √2 · (1, 1)."""
     layers = _layers()
 
-    BudgetSurgery(0.01).backward(*_losses(layers), 0.02, layers)
+    BudgetSurgery(0.01).backward(*_losses(layers), torch.tensor(0.02), layers)
 
     flat = torch.cat([layer.grad.flatten() for layer in layers])
     expected = torch.tensor([3 - 10**0.5, 0.0, 1.0, 1 + 2.5**0.5, 2 + 2.5**0.5])
@@ -136,7 +141,7 @@ def test_a_gradient_that_is_no_number_moves_nothing_and_leaves_other_layers_alon
     layers = _layers()
     similarity, roughness = _losses(layers)
 
-    BudgetSurgery(0.01).backward(similarity + float("nan") * layers[0].sum(), roughness, 0.0, layers)
+    BudgetSurgery(0.01).backward(similarity + float("nan") * layers[0].sum(), roughness, torch.zeros(()), layers)
 
     assert not layers[0].grad.any()
     assert not layers[1].grad.any()
@@ -146,7 +151,7 @@ def test_a_gradient_that_is_no_number_moves_nothing_and_leaves_other_layers_alon
 def test_a_parameter_that_a_loss_does_not_reach_counts_as_zero_there() -> None:
     layers = _layers()
 
-    BudgetSurgery(0.01).backward(layers[0].sum(), layers[2].sum() + 0 * layers[0].sum(), 0.0, layers)
+    BudgetSurgery(0.01).backward(layers[0].sum(), layers[2].sum() + 0 * layers[0].sum(), torch.zeros(()), layers)
 
     assert [layer.grad.tolist() for layer in layers] == [[[1.0], [1.0]], [0.0], [[0.0, 0.0]]]
 
@@ -158,7 +163,7 @@ def test_a_small_step_lowers_the_similarity_and_raises_the_roughness_at_most_to_
     similarity, roughness = ((parameter - target) ** 2).sum(), (parameter**2).sum()
     assert torch.dot((parameter - target).flatten(), parameter.flatten()) < 0
 
-    BudgetSurgery(1.0).backward(similarity, roughness, 0.5, [parameter])
+    BudgetSurgery(1.0).backward(similarity, roughness, torch.tensor(0.5), [parameter])
     step = 1e-3 * parameter.grad
     after = parameter.detach() - step
 
@@ -223,7 +228,7 @@ def test_two_passes_sum_to_the_gradient_of_the_sum() -> None:
     parameters, similarity, regularity = _network()
     expected = torch.autograd.grad(similarity + regularity, parameters, retain_graph=True)
 
-    parts = [_gradients(loss, parameters, keep_graph=True) for loss in (similarity, regularity)]
+    parts = [gradients(loss, parameters, keep_graph=True) for loss in (similarity, regularity)]
 
     for total, first, second in zip(expected, *parts, strict=True):
         torch.testing.assert_close(first + second, total, rtol=1e-12, atol=1e-14)
@@ -232,7 +237,7 @@ def test_two_passes_sum_to_the_gradient_of_the_sum() -> None:
 @pytest.mark.parametrize("groups", GROUPS)
 def test_every_group_is_projected_on_its_own(groups: str) -> None:
     parameters, similarity, regularity = _network()
-    of_similarity, of_regularity = (_gradients(loss, parameters, keep_graph=True) for loss in (similarity, regularity))
+    of_similarity, of_regularity = (gradients(loss, parameters, keep_graph=True) for loss in (similarity, regularity))
 
     stats = GradientSurgery("gsmorph", groups).backward(similarity, regularity, parameters)
 
