@@ -97,7 +97,7 @@ class MatchingPyramid(nn.Module):
         if context is not None:
             inputs.append(F.interpolate(context.float(), scale_factor=2.0, mode="trilinear"))
         correction, context = self.estimators[level](torch.cat(inputs, dim=1))
-        return displacement + self.share[level] * offset + correction.float(), context
+        return displacement + self.share[level] * offset + correction, context
 
     def _features(self, images: Tensor) -> list[Tensor]:
         features: list[Tensor] = []
@@ -125,7 +125,8 @@ def expected_offset(matches: Tensor, sharpness: Tensor, radius: int) -> Tensor:
     """Mean offset (B, 3, D, H, W), components z, y, x, where softmax(sharpness · correlation) weighs the offsets."""
     steps = torch.arange(-radius, radius + 1, dtype=matches.dtype, device=matches.device)
     offsets = torch.stack(torch.meshgrid(steps, steps, steps, indexing="ij")).reshape(3, -1)
-    return torch.einsum("ck,bkdhw->bcdhw", offsets, torch.softmax(sharpness * matches, dim=1))
+    with torch.autocast(matches.device.type, enabled=False):
+        return torch.einsum("ck,bkdhw->bcdhw", offsets, torch.softmax(sharpness * matches, dim=1))
 
 
 class _ShiftedProducts(torch.autograd.Function):
@@ -192,4 +193,5 @@ class _Estimator(nn.Module):
 
     def forward(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
         context: Tensor = self.body(inputs)
-        return self.last(context), context
+        with torch.autocast(context.device.type, enabled=False):
+            return self.last(context.float()), context

@@ -42,5 +42,7 @@ class StableUNet(nn.Module):
 
     def forward(self, moving: Tensor, fixed: Tensor) -> Tensor:
         """Images (B, 1, D, H, W), sizes multiples of 16, to displacement (B, 3, D, H, W) in voxels."""
-        displacement: Tensor = self.flow(self.unet(torch.cat([fixed, moving], dim=1)))
+        features: Tensor = self.unet(torch.cat([fixed, moving], dim=1))
+        with torch.autocast(features.device.type, enabled=False):
+            displacement: Tensor = self.flow(features.float())
         return displacement

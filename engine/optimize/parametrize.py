@@ -15,6 +15,12 @@ from engine.spatial.resample import mean_of_neighbors
 _FIELD_LEARNING_RATE = 0.3
 _NETWORK_LEARNING_RATE = 3e-4
 
+CONVOLUTIONS_IN = {"cuda": torch.bfloat16}
+"""By type of device, where that is not float32 (tests/benchmarks/results/precision.md: landmarks end within 0.01 mm).
+
+Displacements, losses and Adam are float32 everywhere.
+"""
+
 
 class Parametrization(Protocol):
     """Numbers that stand for a residual displacement."""
@@ -68,12 +74,26 @@ class NetworkChange:
     ) -> None:
         """`cut`: takes the padding off again where the images were padded."""
         self._network, self._cut = network, cut
+        self._precision = _precision(moving.device.type)
         self._inputs = (moving, fixed, *first_guess(network, moving, fixed))
-        self._at_start = network(*self._inputs).detach()
+        self._at_start = self._predicted().detach()
 
     def parameters(self) -> list[Tensor]:
         return list(self._network.parameters())
 
     def residual(self) -> Tensor:
-        change: Tensor = self._network(*self._inputs) - self._at_start
+        change = self._predicted() - self._at_start
         return change if self._cut is None else self._cut(change)
+
+    def _predicted(self) -> Tensor:
+        device, lower = self._inputs[0].device.type, self._precision
+        with torch.autocast(device, lower, enabled=lower is not None, cache_enabled=False):
+            displacement: Tensor = self._network(*self._inputs)
+        return displacement.float()
+
+
+def _precision(device: str) -> torch.dtype | None:
+    """Lower than float32 where that is asked for, and where a GPU computes in it instead of imitating it."""
+    if device == "cuda" and not torch.cuda.is_bf16_supported(including_emulation=False):
+        return None
+    return CONVOLUTIONS_IN.get(device)

@@ -164,3 +164,19 @@ def test_a_guided_network_begins_as_the_convex_optimisation_that_guides_it() -> 
     torch.testing.assert_close(displacement, guess, atol=0.1, rtol=0)
     torch.testing.assert_close(again, displacement)
     assert guess[0, 2, 16:-16, 16:-16, 16:-16].median().item() == pytest.approx(4.0, abs=0.5)
+
+
+def test_heads_and_offsets_keep_their_digits_under_autocast() -> None:
+    """A displacement in bfloat16 would be a multiple of 1/64 voxel beyond 2 voxels."""
+    torch.manual_seed(0)
+    network = MatchingPyramid(channels=(8, 16), radii=(1, 1), width=8)
+    seen: list[torch.dtype] = []
+    for estimator in network.estimators:
+        estimator.last.register_forward_hook(lambda layer, inputs, output: seen.extend([inputs[0].dtype, output.dtype]))
+    with torch.autocast("cpu", torch.bfloat16):
+        matches = torch.rand(1, 27, 8, 8, 8)
+        offset = expected_offset(matches, torch.tensor(10.0), 1)
+        network(*torch.rand(2, 1, 1, 16, 16, 16))
+
+    assert seen == [torch.float32] * 4
+    assert torch.equal(offset, expected_offset(matches, torch.tensor(10.0), 1))

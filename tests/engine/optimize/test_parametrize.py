@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from engine.optimize.parametrize import ControlGrid, NetworkChange
+from engine.optimize.parametrize import CONVOLUTIONS_IN, ControlGrid, NetworkChange, _precision
 
 CPU = torch.device("cpu")
 
@@ -63,3 +63,40 @@ def test_a_network_changes_nothing_before_its_first_step() -> None:
 
     expected = torch.tensor([0.5, -1.0, 2.0]).view(1, 3, 1, 1, 1).expand(1, 3, 6, 7, 5)
     torch.testing.assert_close(change.residual(), expected, atol=1e-5, rtol=0)
+
+
+class _Layers(nn.Module):
+    """Says in which precision its convolution and what follows it computed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Conv3d(2, 3, 3, padding=1)
+        self.seen: list[torch.dtype] = []
+
+    def forward(self, moving: torch.Tensor, fixed: torch.Tensor) -> torch.Tensor:
+        features = self.layer(torch.cat([moving, fixed], dim=1))
+        self.seen.append(features.dtype)
+        return features
+
+
+def test_lower_precision_ends_at_the_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its displacement, its weights and their gradients are float32, and it still begins at no motion."""
+    monkeypatch.setitem(CONVOLUTIONS_IN, "cpu", torch.bfloat16)
+    network = _Layers()
+    change = NetworkChange(network, *torch.rand(2, 1, 1, 6, 7, 8))
+    residual = change.residual()
+    (gradient,) = torch.autograd.grad(residual.sum(), [network.layer.weight])
+
+    assert network.seen == [torch.bfloat16] * 2
+    assert (residual.dtype, gradient.dtype) == (torch.float32, torch.float32)
+    assert not residual.any()
+
+
+@pytest.mark.parametrize(("supported", "expected"), [(True, torch.bfloat16), (False, None)])
+def test_a_gpu_without_bfloat16_keeps_float32(
+    supported: bool, expected: torch.dtype | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: supported)
+
+    assert _precision("cuda") == expected
+    assert _precision("cpu") is None
