@@ -15,8 +15,9 @@ from engine.optimize.adam import Adam
 from engine.optimize.captured import CudaGraphs, Graphs, Recording
 from engine.optimize.pair_grid import PairGrid
 from engine.optimize.parametrize import Parametrization
+from engine.optimize.previews import Previews, Sight
 from engine.optimize.surgery import BudgetSurgery, gradients
-from engine.progress import STOP, Job, Preview, PreviewClock, Progress
+from engine.progress import STOP, Job, Preview, Progress
 
 _FOLD_WEIGHT = 5.0
 _WARM_UP = 10
@@ -40,7 +41,7 @@ class Problem:
     `stiffness`: how much smoother than usual the result is to be; it divides the roughness budget.
     `error_may_grow`: whether a state is kept whose squared error is above the start's, as guidance may ask for.
     `relative`: whether the dissimilarity counts in shares of that of unlike images, so that one λ serves them all.
-    `preview`: from a residual to what a window can show, or none.
+    `preview`: what a window can show of a residual, or none.
     `settles_after`: iterations of the whole stage after which the search only polishes what it found, however many are
     asked for, or none to search as long as that.
     `watched`: a second mask in which the error is measured, or none.
@@ -56,7 +57,7 @@ class Problem:
     smoothness: float | None
     errors_hu: Callable[[float, float], tuple[float | None, float | None]]
     coarse_step: int = 1
-    preview: Callable[[Tensor], Preview] | None = None
+    preview: Sight | None = None
     unfaded: Callable[[Tensor], Tensor] | None = None
     guiding: Callable[[Tensor], Tensor] | None = None
     stiffness: float = 1.0
@@ -89,7 +90,7 @@ def descend(problem: Problem, what: Parametrization, iterations: int, before: in
     The best state is the one of lowest loss, the start among them, whose squared error is not above the start's unless
     the problem allows it.
     """
-    look, clock = _Look(problem), PreviewClock()
+    look, previews = _Look(problem), Previews.on(problem.grid.fixed.device, problem.preview)
     steps = _steps(look, what, iterations)
     state = steps.judge(what.residual())
     best = steps.kept(state, look.read(state))
@@ -104,7 +105,7 @@ def descend(problem: Problem, what: Parametrization, iterations: int, before: in
         kept = (problem.error_may_grow or figures.mse <= highest_mse) and figures.score < best.score
         if kept:
             best = steps.kept(state, figures)
-        preview = problem.preview(residual.detach()) if problem.preview is not None and clock.due() else None
+        preview = previews.next(residual.detach())
         command = yield _progress(problem, figures, before + iteration, of or iterations, preview, kept)
         if command is STOP:
             return replace(best, iterations=before + iteration, stopped=True, notes=steps.notes)

@@ -17,12 +17,13 @@ from engine.optimize.general import case_network, finished, network_pair
 from engine.optimize.guide import compared, guiding
 from engine.optimize.pair_grid import PairGrid, at_spacing, near_patient
 from engine.optimize.parametrize import ControlGrid, NetworkChange
+from engine.optimize.previews import Drawn, Sight
 from engine.preprocess import body_box
-from engine.progress import Job, Preview
+from engine.progress import Job
 from engine.registration import Registration
 from engine.roi import Box
 from engine.shapes import DisplacementArray
-from engine.spatial.resample import as_array, displacement_on, gaussian, resampled, resized_displacement
+from engine.spatial.resample import displacement_on, gaussian, resampled, resized_displacement
 from engine.volume import Volume, hu_from_normalized_rmse
 
 _FIELD_SMOOTHNESS = 2.0
@@ -259,15 +260,13 @@ def on_grid(start: Registration, geometry: Geometry, device: torch.device) -> Te
     return displacement_on(start.displacement_vox, start.fixed, geometry).to(device)
 
 
-def whole_preview(grid: PairGrid, fixed: Volume, total: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Preview]:
+def whole_preview(grid: PairGrid, fixed: Volume, total: Callable[[Tensor], Tensor]) -> Sight:
     """Shows what a residual of a working grid makes of the moving image, where the fixed grid holds the patient."""
     region = body_box(fixed)
     target = fixed.geometry.cropped(region)
 
-    @torch.no_grad()
-    def preview(residual: Tensor) -> Preview:
+    def draw(residual: Tensor) -> Drawn:
         whole = total(residual)
-        image = resampled(grid.warped(whole).cpu(), grid.geometry, target)[0, 0]
-        return Preview(region, (image * 2000.0 - 1000.0).numpy(), as_array(whole).copy(), grid.geometry)
+        return resampled(grid.warped(whole), grid.geometry, target)[0, 0] * 2000.0 - 1000.0, whole
 
-    return preview
+    return Sight(region, grid.geometry, draw)

@@ -35,7 +35,8 @@ from engine.optimize.iso import (
 )
 from engine.optimize.pair_grid import PairGrid, at_spacing, near_patient, on_crop
 from engine.optimize.parametrize import ControlGrid, NetworkChange, Parametrization
-from engine.progress import Job, Preview, to_its_end
+from engine.optimize.previews import Drawn, Sight
+from engine.progress import Job, to_its_end
 from engine.registration import Certificate, Registration
 from engine.roi import Box
 from engine.shapes import DisplacementArray, Matrix
@@ -149,11 +150,15 @@ class Region:
             return residual
         return resized_displacement(residual, working.grid.geometry, self.voxels.grid.geometry)
 
-    @torch.no_grad()
-    def preview(self, residual: Tensor) -> Preview:
-        whole = self.voxels.total(residual)
-        hu = (self.voxels.grid.warped(whole)[0, 0].cpu() * 2000.0 - 1000.0).numpy()
-        return Preview(self.crop, hu, as_array(whole).copy(), self.voxels.grid.geometry)
+    def preview(self, working: _Working) -> Sight:
+        """Of a residual on a working grid, at the voxels of the crop."""
+        grid = self.voxels.grid
+
+        def draw(residual: Tensor) -> Drawn:
+            whole = self.voxels.total(self.residual(residual, working))
+            return grid.warped(whole)[0, 0] * 2000.0 - 1000.0, whole
+
+        return Sight(self.crop, grid.geometry, draw)
 
 
 class _Working:
@@ -263,7 +268,7 @@ def _crop_problem(
         smoothness,
         lambda mse, watched: (whole_hu(watched), box_hu(mse)),
         step,
-        (lambda residual: crop.preview(crop.residual(residual, working))) if preview else None,
+        crop.preview(working) if preview else None,
         working.unfaded,
         guiding(settings.guidance, grid, crop.registration, settings.box),
         settings.stiffness,

@@ -8,6 +8,8 @@ import pytest
 import torch
 
 from engine.case import Case
+from engine.optimize import descent
+from engine.optimize.captured import Graphs
 from engine.phantom.thorax import PhantomPair
 from engine.progress import finish
 from engine.roi import Box
@@ -64,3 +66,18 @@ def test_what_is_fetched_is_seen() -> None:
         _ = float(values.sum()), values.tolist(), bool(values.all()), values.nonzero(), torch.tensor([1.0])
 
     assert seen == ["_local_scalar_dense", "tolist", "_local_scalar_dense", "nonzero", "tensor"]
+
+
+@pytest.mark.parametrize("settings", [IsoSettings(51), RsoSettings(Box(22, 32, 12, 22, 8, 16), 40)])
+def test_a_step_that_a_gpu_could_not_record_says_so_once(
+    settings: IsoSettings | RsoSettings, case: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused() -> Graphs:
+        raise RuntimeError("CUDA error: operation not permitted when stream is capturing")
+
+    monkeypatch.setattr(descent, "_steps", lambda look, what, _: descent._RecordedSteps(look, what, True, refused))
+    step = finish(run_step(case, settings, ONE_THREAD)).steps[-1]
+
+    assert [note for note in step.notes if "recording failed" in note] == [
+        "the GPU's steps were launched one by one, since their recording failed"
+    ]

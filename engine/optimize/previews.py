@@ -1,0 +1,95 @@
+"""Previews of a running refinement: made at once on the CPU, fetched from a GPU while it goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from engine.geometry import Geometry
+from engine.progress import Preview, PreviewClock
+from engine.roi import Box
+from engine.spatial.resample import as_array
+
+Drawn = tuple[Tensor, Tensor]
+"""The warped image inside the region, HU (d, h, w), and u on the working grid (1, 3, D, H, W)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """What a preview shows: `draw` makes it of a residual, on the device. `region` and `grid` as in `Preview`."""
+
+    region: Box
+    grid: Geometry
+    draw: Callable[[Tensor], Drawn]
+
+    def preview(self, image_hu: Tensor, displacement_vox: Tensor) -> Preview:
+        """Of what was drawn and lies on the CPU."""
+        return Preview(self.region, image_hu.numpy(), as_array(displacement_vox).copy(), self.grid)
+
+
+class Copies(Protocol):
+    """Tensors on their way to the CPU."""
+
+    def are_there(self) -> bool:
+        """Whether all have arrived; asking does not wait."""
+
+    def tensors(self) -> list[Tensor]:
+        """Them, once they are there."""
+
+
+class CudaCopies:
+    """Into pinned memory, on a stream of their own: the next iterations do not wait for them."""
+
+    def __init__(self, tensors: Sequence[Tensor]) -> None:
+        sources = [tensor.detach().clone() for tensor in tensors]  # the next iteration may write over what was drawn
+        stream = torch.cuda.Stream()
+        stream.wait_stream(torch.cuda.current_stream())
+        self._done = torch.cuda.Event()
+        with torch.cuda.stream(stream):
+            self._pinned = [torch.empty(s.shape, dtype=s.dtype, pin_memory=True) for s in sources]
+            for source, pinned in zip(sources, self._pinned, strict=True):
+                pinned.copy_(source, non_blocking=True)
+                source.record_stream(stream)
+            self._done.record(stream)
+
+    def are_there(self) -> bool:
+        return bool(self._done.query())
+
+    def tensors(self) -> list[Tensor]:
+        """In ordinary memory: pinned memory is scarce and used again."""
+        return [pinned.clone() for pinned in self._pinned]
+
+
+class Previews:
+    """Previews at the pace of a clock. One at a time is on its way; it comes with the iteration that finds it there."""
+
+    def __init__(self, sight: Sight | None, copies: Callable[[Drawn], Copies] | None) -> None:
+        """`copies`: begins to fetch what was drawn, or none where it lies on the CPU already."""
+        self._sight, self._copies, self._clock = sight, copies, PreviewClock()
+        self._coming: Copies | None = None
+
+    @classmethod
+    def on(cls, device: torch.device, sight: Sight | None) -> Previews:
+        return cls(sight, CudaCopies if device.type == "cuda" else None)
+
+    @torch.no_grad()
+    def next(self, residual: Tensor) -> Preview | None:
+        """Of this residual, or of one shortly before; none where none is due or there yet."""
+        if self._sight is None:
+            return None
+        if self._coming is not None:
+            if not self._coming.are_there():
+                return None
+            coming, self._coming = self._coming, None
+            return self._sight.preview(*coming.tensors())
+        if not self._clock.due():
+            return None
+        drawn = self._sight.draw(residual)
+        if self._copies is None:
+            return self._sight.preview(*drawn)
+        self._coming = self._copies(drawn)
+        return None
