@@ -46,9 +46,12 @@ class CudaGraphs:
 
     def record(self, part: Part) -> tuple[tuple[Tensor, ...], Callable[[], None]]:
         """Kernels are recorded, not run; other threads may go on using the device."""
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"):
-            outputs = part()
+        graph, stream = torch.cuda.CUDAGraph(), torch.cuda.current_stream()
+        try:
+            with torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"):
+                outputs = part()
+        finally:
+            torch.cuda.set_stream(stream)  # a recording that fails leaves its own stream behind
         return outputs, graph.replay
 
 

@@ -22,27 +22,9 @@ def test_without_a_gpu_it_says_so(monkeypatch: pytest.MonkeyPatch, capsys: pytes
 
 
 def test_both_ways_of_both_steps_are_timed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    small = [
-        "--device",
-        "cpu",
-        "--size",
-        "36",
-        "36",
-        "30",
-        "--spacing",
-        "3",
-        "3",
-        "3.4",
-        "--box",
-        "8",
-        "--iso",
-        "1",
-        "--rso",
-        "1",
-        "--threads",
-        "1",
-    ]
-    monkeypatch.setattr(sys, "argv", ["gpu.py", *small, "--out", str(tmp_path)])
+    small = "--size 36 36 30 --spacing 3 3 3.4 --box 8 --iso 1 --rso 1 --threads 1"
+    arguments = ["gpu.py", "--device", "cpu", *small.split(), "--out", str(tmp_path)]
+    monkeypatch.setattr(sys, "argv", arguments)
     gpu.main()
 
     rows = (tmp_path / "gpu.md").read_text(encoding="utf-8").splitlines()[6:]
