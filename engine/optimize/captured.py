@@ -70,7 +70,7 @@ class Recording:
         Raises:
             RuntimeError: the parts cannot be recorded, or the recording does something else than they do.
         """
-        self._parts, self._changed, self._written = parts, changed, written
+        self._changed, self._written = changed, written
         held = [tensor for group in (*changed, written) for tensor in group]
         before = _copies(held)
 
@@ -84,7 +84,7 @@ class Recording:
             _restore(held, before)
             self._recorded = [graphs.record(part) for part in parts]
             _restore(held, before)
-            self._check(before)
+            self._check(parts, before)
         finally:
             _restore(held, before)
 
@@ -94,11 +94,11 @@ class Recording:
         again()
         return outputs
 
-    def _check(self, before: list[Tensor]) -> None:
+    def _check(self, parts: Sequence[Part], before: list[Tensor]) -> None:
         held = [tensor for group in (*self._changed, self._written) for tensor in group]
-        expected = self._seen(before, [tensor for part in self._parts for tensor in part()])
+        expected = self._seen(before, [tensor for part in parts for tensor in part()])
         _restore(held, before)
-        found = self._seen(before, [tensor for number in range(len(self._parts)) for tensor in self.replay(number)])
+        found = self._seen(before, [tensor for number in range(len(parts)) for tensor in self.replay(number)])
         for one, other in zip(expected, found, strict=True):
             if not bool((other - one).norm() <= _DIFFERENCE * one.norm()):
                 raise RuntimeError("A recorded step does something else than the step.")

@@ -297,7 +297,8 @@ class _RecordedSteps(_Steps):
             self._look.backward(state, self._parameters)
             self._gradients = [parameter.grad for parameter in self._parameters if parameter.grad is not None]
             self._state = None
-            return state
+            parts = state.residual, state.similarity, state.regularity, state.roughness, state.figures
+            return _State(*(part.detach() for part in parts))  # a graph of this stream would get into the recording
         similarity, regularity, roughness, figures = (
             self._judged() if self._recording is None else self._recording.replay(1)
         )

@@ -239,6 +239,24 @@ def test_steps_that_cannot_be_recorded_or_are_recorded_wrong_are_launched_one_by
     assert outcome.notes == ("the GPU's steps were launched one by one, since their recording failed",)
 
 
+def test_no_graph_of_autograd_is_left_where_a_recording_begins() -> None:
+    """Its leaves belong to the stream that it was made on, which no other stream may wait for while it is recorded."""
+    control = _control()
+
+    def leaf_notes() -> dict[str, bool]:
+        return torch.autograd.graph.get_gradient_edge(control.parameters()[0]).node.metadata
+
+    def total(residual: Tensor) -> Tensor:
+        leaf_notes()["first"] = True
+        return residual
+
+    look = descent._Look(replace(_problem("lncc", None), total=total))
+    state = descent._RecordedSteps(look, control, True, _refused).judge(control.residual())
+
+    assert leaf_notes() == {}, "a new leaf, since the first is gone"
+    assert not state.residual.requires_grad
+
+
 def test_few_steps_are_not_worth_a_recording(monkeypatch: pytest.MonkeyPatch) -> None:
     expected, _ = _run(_problem(), 10)
     _recording(monkeypatch, _refused)
