@@ -18,6 +18,18 @@ def grad_l1(displacement_vox: Tensor) -> Tensor:
     return _mean_over_axes(displacement_vox, torch.abs)
 
 
+def bending_energy(displacement_vox: Tensor) -> Tensor:
+    """Sum over pairs of axes of the mean squared second difference, (B, 3, D, H, W) (Rueckert et al. 1999).
+
+    Unlike the first differences it leaves an even stretch, as of a lung that fills, without a price.
+    """
+    axes = range(2, displacement_vox.dim())
+    slopes = {axis: torch.diff(displacement_vox, dim=axis) for axis in axes}
+    pairs = [(a, b) for a in axes for b in axes if a <= b and displacement_vox.shape[b] > 1 + (a == b)]
+    bends = [(1 if a == b else 2) * torch.diff(slopes[a], dim=b).square().mean() for a, b in pairs if slopes[a].numel()]
+    return torch.stack(bends).sum() if bends else displacement_vox.sum() * 0.0
+
+
 def fold_penalty(displacement_vox: Tensor, least: float = 0.3) -> Tensor:
     """Mean squared shortfall of det(I + grad u), forward differences, below `least`."""
     if min(displacement_vox.shape[2:]) < 2:

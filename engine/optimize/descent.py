@@ -44,6 +44,7 @@ class Problem:
     `preview`: what a window can show of a residual, or none.
     `settles_after`: iterations of the whole stage after which the search only polishes what it found, however many are
     asked for, or none to search as long as that.
+    `roughness`: of a displacement in voxels, every `coarse_step`-th of them.
     `watched`: a second mask in which the error is measured, or none.
     `errors_hu`: from the squared errors in the region and in what is watched to the errors of image and box to tell.
     """
@@ -65,6 +66,7 @@ class Problem:
     relative: bool = False
     settles_after: int | None = None
     watched: Tensor | None = None
+    roughness: Callable[[Tensor], Tensor] = grad_l2
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,7 +206,7 @@ class _Look:
             self._dissimilarity = self._prepared()
         warped = problem.grid.warped(total)
         unfaded = total if problem.unfaded is None else problem.unfaded(residual)
-        roughness, folding = grad_l2(_thinned(unfaded, problem)), fold_penalty(_thinned(total, problem))
+        roughness, folding = problem.roughness(_thinned(unfaded, problem)), fold_penalty(_thinned(total, problem))
         similarity = (self._prepared() if anew else self._dissimilarity)(warped)
         if problem.guiding is not None:
             similarity = similarity + problem.guiding(total)

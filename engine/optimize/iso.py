@@ -12,6 +12,7 @@ from torch import Tensor
 
 from engine.geometry import Geometry
 from engine.guidance import Guidance
+from engine.losses.regularity import bending_energy
 from engine.optimize.descent import Outcome, Problem, descend
 from engine.optimize.general import case_network, finished, network_pair
 from engine.optimize.guide import compared, guiding
@@ -26,10 +27,8 @@ from engine.shapes import DisplacementArray
 from engine.spatial.resample import displacement_on, gaussian, resampled, resized_displacement
 from engine.volume import Volume, hu_from_normalized_rmse
 
-_FIELD_SMOOTHNESS = 2.0
-"""λ of the roughness at 3 mm. With the control points three voxels apart 1.2 to 3 are alike, on CT and under streaks.
-It grows as the voxels shrink, whose windows of correlation hold more noise: at 2 mm 4 to 7 are alike and 2 is too few.
-"""
+_BENDING_MM2 = {True: 55.0, False: 150.0}
+"""Weight of the bending energy, by whether both images are CTs: streaks ask for more (tests/benchmarks/results.md)."""
 
 WORKING_SPACING_MM = 3.0
 """Half of the coarse level's. Images that are coarser themselves are not refined."""
@@ -37,8 +36,9 @@ WORKING_SPACING_MM = 3.0
 _FINEST_SPACING_MM, _MOST_VOXELS = 2.0, 1_000_000
 """Of the fine level, where the patient takes no more voxels than that: a limit to the seconds of an iteration."""
 
-_CONTROL_STRIDE = 3
-"""Voxels from control point to control point. Two are few enough to follow streaks: half of the gain is lost again."""
+_CONTROL_STRIDE = 2
+"""Voxels from control point to control point. With the same weight in mm² three are as good on phantoms, and worse on a
+real pair."""
 
 _SETTLES_AFTER = 100
 """Iterations by field: more lower the error in HU and lead landmarks of phantoms away (tests/benchmarks/results.md)."""
@@ -100,9 +100,8 @@ def _by_field(
     before, better = 0, False
     notes: dict[str, None] = {}
     finest_mm = finest_spacing_mm(fixed)
-    smoothness = (
-        _field_smoothness(finest_mm, settings.stiffness) if settings.smoothness is None else settings.smoothness
-    )
+    usual = settings.stiffness * usual_smoothness(fixed, moving, _CONTROL_STRIDE * finest_mm)
+    smoothness = usual if settings.smoothness is None else settings.smoothness
     levels = ((2 * working_spacing_mm(fixed), coarse), (finest_mm, settings.iterations - coarse))
     for spacing_mm, count in levels:
         if count == 0:
@@ -114,7 +113,7 @@ def _by_field(
         else:
             carried = resized_displacement(found, geometry, grid.geometry)
         problem = _problem(fixed, start, begin, lambda whole: whole, settings, smoothness, preview)
-        problem = replace(problem, coarse_step=_CONTROL_STRIDE, settles_after=_SETTLES_AFTER)
+        problem = replace(problem, roughness=bending_energy, coarse_step=_CONTROL_STRIDE, settles_after=_SETTLES_AFTER)
         control = ControlGrid(grid.geometry.shape_zyx, _CONTROL_STRIDE, device, carried)
         outcome: Outcome = yield from descend(problem, control, count, before, settings.iterations)
         found, geometry, notes = outcome.residual, grid.geometry, notes | dict.fromkeys(outcome.notes)
@@ -216,8 +215,10 @@ def finest_spacing_mm(fixed: Volume) -> float:
     return max(min(max(_FINEST_SPACING_MM, affordable_mm), WORKING_SPACING_MM), min(fixed.geometry.spacing_xyz_mm))
 
 
-def _field_smoothness(spacing_mm: float, stiffness: float) -> float:
-    return stiffness * _FIELD_SMOOTHNESS * max(1.0, WORKING_SPACING_MM / spacing_mm) ** 2
+def usual_smoothness(fixed: Volume, moving: Volume, cell_mm: float) -> float:
+    """λ of the bending energy of control points that far apart."""
+    both_ct = fixed.modality == moving.modality == "CT"
+    return _BENDING_MM2[both_ct] / cell_mm**2
 
 
 def _by_network(

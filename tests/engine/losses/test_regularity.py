@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from engine.losses.regularity import fold_penalty, grad_l1, grad_l2
+from engine.losses.regularity import bending_energy, fold_penalty, grad_l1, grad_l2
 
 
 def _along(axis: int, slope: float, component: int, shape: tuple[int, int, int] = (4, 5, 6)) -> Tensor:
@@ -41,6 +41,28 @@ def test_roughness_in_two_dimensions() -> None:
 
     assert grad_l1(field).item() == pytest.approx(0.5)
     assert grad_l2(field).item() == pytest.approx(1.0)
+
+
+def test_bending_energy_of_a_curve_and_a_twist() -> None:
+    """One of three components is y² + 3 x z: second differences 2 along y, 3 across x and z, which count twice."""
+    z, _, x = (torch.arange(float(n)) for n in (4, 5, 6))
+    field = torch.zeros(1, 3, 4, 5, 6)
+    field[0, 1] = (torch.arange(5.0) ** 2).view(1, 5, 1) + 3.0 * z.view(4, 1, 1) * x
+
+    assert bending_energy(field).item() == pytest.approx((2.0**2 + 2 * 3.0**2) / 3)
+
+
+def test_an_even_stretch_bends_nothing() -> None:
+    assert bending_energy(_along(0, 0.6, 1) + _along(2, -0.3, 2)).item() == pytest.approx(0.0, abs=1e-10)
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 1), (2, 2, 1), (1, 5, 1)])
+def test_bending_energy_of_thin_images(shape: tuple[int, int, int]) -> None:
+    field = torch.rand(1, 3, *shape, requires_grad=True)
+
+    bending_energy(field).backward()
+
+    assert torch.isfinite(field.grad).all()
 
 
 def test_a_shift_is_smooth() -> None:
