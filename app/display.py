@@ -169,13 +169,12 @@ class Display(QObject):
         known = self._moved or engine.MovedImage.of(case.moving, case.fixed.geometry, rigid)
         moved = self._moved = known.moved(rigid)
         self._rested.start()
-        nothing = np.broadcast_to(np.float32(0), case.current.displacement_vox.shape)
         self._set(
             replace(
                 pictures,
                 moving_hu=moved,
                 warped_hu=moved,
-                displacement_vox=nothing,
+                displacement_vox=None,
                 labels=self._labels_of(case),
                 stale=False,
                 is_draft=True,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 
@@ -13,9 +14,10 @@ from app.store import Store
 from app.viewer.comparisons import COMPARISONS
 from app.viewer.gestures import Tool, hand_shape, tool_for, wheel
 from app.viewer.pane import Gesture, Pane
-from app.viewer.pane_state import resolve
+from app.viewer.pane_state import PaneState, resolve
 from app.viewer.planes import Plane
-from app.viewer.view_state import LayoutName, ViewState
+from app.viewer.turns import Turns
+from app.viewer.view_state import LayoutName, Slot, ViewState
 
 _CELLS: dict[LayoutName, tuple[tuple[int, int, int, int], ...]] = {
     "compare": ((0, 0, 1, 1), (0, 1, 1, 1), (1, 0, 1, 1), (1, 1, 1, 1)),
@@ -38,8 +40,9 @@ _STRETCHED: dict[LayoutName, tuple[tuple[int, ...], tuple[int, ...]]] = {
 
 
 class Grid(QWidget):
-    """Redraws at most once per turn of the event loop. `hovered` carries the index (z, y, x) of a pixel, or `None`.
+    """Draws what has changed a few panes at a time, that under the hand first.
 
+    `hovered` carries the index (z, y, x) of a pixel, or `None`.
     `view`: how the panes are arranged, the store's unless `own_layout` is given.
     """
 
@@ -53,7 +56,9 @@ class Grid(QWidget):
         self._tool: Tool | None = None
         self._held_on: Plane | None = None
         self._layout_name: LayoutName | None = None
-        self._panes = [Pane(self) for _ in range(_MOST[0] * _MOST[1])]
+        self._turns = Turns(self)
+        self._panes = [Pane(self, self._turns) for _ in range(_MOST[0] * _MOST[1])]
+        self._under_hand: Pane | None = None
         self._cells = QGridLayout(self)
         self._cells.setContentsMargins(0, 0, 0, 0)
         self._cells.setSpacing(2)
@@ -62,19 +67,35 @@ class Grid(QWidget):
             pane.double_clicked.connect(partial(self._enlarge, pane))
             pane.left.connect(self._leave)
         self._due = QTimer(self, singleShot=True, interval=0)
-        self._due.timeout.connect(self.refresh)
+        self._due.timeout.connect(self._draw)
         for signal in (store.view_changed, store.pictures_changed, store.boxes_changed, store.pairs_changed):
             signal.connect(self._due.start)
         store.view_changed.connect(self._point)
         self.refresh()
 
     def refresh(self) -> None:
-        """Draw the store as it is now."""
+        """Draw the store as it is now, all of it."""
         self._due.stop()
-        store = self._store
+        self._turns.forget()
         self._arrange(self.view.layout)
         for pane, slot in zip(self.panes, self.view.slots(), strict=True):
-            pane.show_state(resolve(store.pictures, store.view, slot, store.boxes, store.selected, store.pairs()))
+            pane.show_state(self._resolved(slot))
+
+    def _draw(self) -> None:
+        """Begin to draw the store as it is now."""
+        self._arrange(self.view.layout)
+        for pane, slot in zip(self.panes, self.view.slots(), strict=True):
+            if pane.state is not None and pane.state.slot != slot:
+                pane.clear()
+            self._turns.ask(pane, partial(self._drawing, pane, slot), first=pane is self._under_hand)
+        self._turns.go_on()
+
+    def _drawing(self, pane: Pane, slot: Slot) -> Iterator[None]:
+        return pane.drawing(self._resolved(slot))
+
+    def _resolved(self, slot: Slot) -> PaneState:
+        store = self._store
+        return resolve(store.pictures, store.view, slot, store.boxes, store.selected, store.pairs())
 
     @property
     def panes(self) -> list[Pane]:
@@ -125,6 +146,7 @@ class Grid(QWidget):
         if layout == self._layout_name:
             return
         self._layout_name = layout
+        self._turns.forget()
         cells = _CELLS[layout]
         for pane in self._panes:
             self._cells.removeWidget(pane)
@@ -137,9 +159,10 @@ class Grid(QWidget):
             self._cells.setColumnStretch(number, columns[number] if number < len(columns) else 0)
         for number, pane in enumerate(self._panes):
             pane.setVisible(number < len(cells))
+        self._cells.activate()
 
     def _on_gesture(self, pane: Pane, gesture: Gesture) -> None:
-        store, state = self._store, pane.state
+        store, state, self._under_hand = self._store, pane.state, pane
         if state.plane != self._held_on and gesture.phase in ("move", "release"):
             self._tool = None
         if gesture.phase == "wheel":

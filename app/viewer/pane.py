@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
@@ -30,6 +32,7 @@ from app.viewer.comparisons import Gray, gray
 from app.viewer.layers import RGB, Layer, Pixels, Stroke, Strokes
 from app.viewer.pane_state import PaneState
 from app.viewer.planes import Plane
+from app.viewer.turns import Turns
 from app.viewer.view_state import PLANE_TEXTS, WindowHu
 
 _DEGREES_A_NOTCH = 120
@@ -62,19 +65,24 @@ class _Painted:
 
     shown: list[object]
     how: tuple[object, ...]
+    size: QSize
     pixmap: QPixmap
+
+    def is_of(self, shown: list[object], how: tuple[object, ...]) -> bool:
+        return self.how == how and list(map(id, self.shown)) == list(map(id, shown))
 
 
 class Pane(QWidget):
-    """Makes a picture only where it differs from the one it made last."""
+    """Makes a picture only where it differs from the one it made last. `turns`: where it waits to make it again."""
 
     gestured = Signal(object)
     left = Signal()
     double_clicked = Signal()
 
-    def __init__(self, parent: QWidget | None = None) -> None:
+    def __init__(self, parent: QWidget | None = None, turns: Turns | None = None) -> None:
         super().__init__(parent)
         self.state: PaneState | None = None
+        self._turns = turns or Turns(self)
         self._images: dict[object, tuple[tuple[object, ...], QImage | None]] = {}
         self._paths: dict[object, tuple[tuple[object, ...], list[tuple[Stroke, QPainterPath]]]] = {}
         self._painted: _Painted | None = None
@@ -91,15 +99,30 @@ class Pane(QWidget):
 
     def show_state(self, state: PaneState) -> None:
         """Draw a state, as far as it differs from the one before."""
-        before, self.state = self.state, state
-        if before is None or before.slot != state.slot:
+        deque(self.drawing(state), maxlen=0)
+
+    def drawing(self, state: PaneState) -> Iterator[None]:
+        """Draw a state piece by piece, and show it when all of it is there."""
+        images, paths = {}, {}
+        for layer in state.layers:
+            images[layer.key[0]] = self._imaged(layer)
+            yield
+        for strokes in state.strokes:
+            paths[strokes.key[0]] = self._traced(strokes)
+            yield
+        if self.state is None or self.state.slot != state.slot:
             self.setAccessibleName(f"{state.title}, {tr(PLANE_TEXTS[state.slot.plane])}")
-        images = {layer.key[0]: self._imaged(layer) for layer in state.layers}
         if any(self._images.get(name) is not image for name, image in images.items()):
             self._smooth = not self._quiet.isActive()
             self._quiet.start()
-        self._images = images
-        self._paths = {strokes.key[0]: self._traced(strokes) for strokes in state.strokes}
+        self.state, self._images, self._paths = state, images, paths
+        if state.layers and self.isVisible():
+            self._make_picture(state)
+        self.update()
+
+    def clear(self) -> None:
+        """Show nothing until something else is drawn."""
+        self.state = self._painted = None
         self.update()
 
     def transform(self) -> QTransform:
@@ -118,16 +141,22 @@ class Pane(QWidget):
     def paintEvent(self, event: QPaintEvent) -> None:  # noqa: N802
         painter = QPainter(self)
         state = self.state
-        if state is not None and state.layers:
-            transform = self.transform()
-            painter.drawPixmap(0, 0, self._picture(state, transform))
-            paint_annotations(painter, QRectF(self.rect()), state, transform)
-            place = self._placed(state)
-            painter.drawPixmap(QPointF(0, self.height() - place.deviceIndependentSize().height()), place)
+        if state is None or not state.layers:
+            painter.fillRect(self.rect(), Qt.GlobalColor.black)
+            if state is not None:
+                paint_hint(painter, QRectF(self.rect()), state)
             return
-        painter.fillRect(self.rect(), Qt.GlobalColor.black)
-        if state is not None:
-            paint_hint(painter, QRectF(self.rect()), state)
+        picture = self._painted or self._make_picture(state)
+        if picture.size != self.size():
+            painter.fillRect(self.rect(), Qt.GlobalColor.black)
+        if not picture.is_of(*self._wanted(state)):
+            self._turns.ask(self._make_again, self._make_again)
+        grown = (self.size() - picture.size) / 2
+        painter.drawPixmap(grown.width(), grown.height(), picture.pixmap)
+        if picture.size == self.size():
+            paint_annotations(painter, QRectF(self.rect()), state, self.transform())
+            foot = self._placed(state)
+            painter.drawPixmap(QPointF(0, self.height() - foot.deviceIndependentSize().height()), foot)
 
     def mousePressEvent(self, event: QMouseEvent) -> None:  # noqa: N802
         self._report("press", event, event.button())
@@ -152,27 +181,40 @@ class Pane(QWidget):
         super().leaveEvent(event)
         self.left.emit()
 
-    def _picture(self, state: PaneState, transform: QTransform) -> QPixmap:
-        """All that stays while only the cursor moves; painted again when one of its pieces or its place has changed."""
-        captions = self._captioned(state, transform)
-        shown = [self._images[layer.key[0]] for layer in state.layers] + list(self._paths.values()) + [captions]
-        how = transform, self._smooth, [layer.opacity for layer in state.layers]
+    def _wanted(self, state: PaneState) -> tuple[list[object], tuple[object, ...]]:
+        """What the picture is made of, all that stays while only the cursor moves, and how."""
+        shown = [self._images[layer.key[0]] for layer in state.layers] + list(self._paths.values())
+        opacities = [layer.opacity for layer in state.layers]
+        return [*shown, self._captioned(state)], (self.transform(), self._smooth, self.size(), opacities)
+
+    def _make_picture(self, state: PaneState) -> _Painted:
+        """Painted again where one of its pieces or its place has changed."""
+        shown, how = self._wanted(state)
         known = self._painted
-        if known is not None and known.how == how and list(map(id, known.shown)) == list(map(id, shown)):
-            return known.pixmap
+        if known is not None and known.is_of(shown, how):
+            return known
         pixmap = self._blank(Qt.GlobalColor.black, self.size())
         painter = QPainter(pixmap)
+        transform = self.transform()
         self._paint_layers(painter, state, transform)
         painter.setOpacity(1)
         self._paint_paths(painter, transform)
         painter.resetTransform()
-        painter.drawPixmap(0, 0, captions.pixmap)
+        painter.drawPixmap(0, 0, self._captioned(state).pixmap)
         painter.end()
-        self._painted = _Painted(shown, how, pixmap)
-        return pixmap
+        self._painted = made = _Painted(shown, how, self.size(), pixmap)
+        return made
 
-    def _captioned(self, state: PaneState, transform: QTransform) -> _Painted:
+    def _make_again(self) -> Iterator[None]:
+        """After a change of how, not of what: another size, or smoothing."""
+        if self.state is not None and self.state.layers:
+            self._make_picture(self.state)
+            self.update()
+        yield
+
+    def _captioned(self, state: PaneState) -> _Painted:
         """What is written over a picture and stays while slices change."""
+        transform = self.transform()
         place = abs(transform.m11()), self.size(), self.devicePixelRatioF(), self.font()
         how = state.title, state.plane, state.bars, state.window_text, state.prompt, *place
         known = self._captions
@@ -182,7 +224,7 @@ class Pane(QWidget):
             painter.setFont(self.font())
             paint_captions(painter, QRectF(self.rect()), state, transform)
             painter.end()
-            known = self._captions = _Painted([], how, pixmap)
+            known = self._captions = _Painted([], how, self.size(), pixmap)
         return known
 
     def _placed(self, state: PaneState) -> QPixmap:
@@ -196,7 +238,7 @@ class Pane(QWidget):
             painter.setFont(self.font())
             paint_place(painter, QRectF(QPointF(0, 0), size), state)
             painter.end()
-            known = self._place = _Painted([], how, pixmap)
+            known = self._place = _Painted([], how, size, pixmap)
         return known.pixmap
 
     def _blank(self, color: Qt.GlobalColor, size: QSize) -> QPixmap:

@@ -88,8 +88,10 @@ class LiveComponent:
             weight[np.atleast_1d(index)[place]]
             for weight, index, place in zip(field.weights, picked, places, strict=True)
         ]
+        counted = [_counted(row) for row in rows]
+        near = [row[:, window] for row, window in zip(rows, counted, strict=True)]
         whole = np.array(before, np.float32).reshape([index.size for index in picked])
-        whole[np.ix_(*places)] = _along_axes(values, rows) * field.scale[self.axis]
+        whole[np.ix_(*places)] = _along_axes(values[tuple(counted)], near) * field.scale[self.axis]
         return whole.reshape(before.shape)
 
     def on(self, section: Section) -> HuArray:
@@ -103,6 +105,12 @@ class LiveComponent:
         live = there.linear(preview.displacement_vox[self.axis]) * field.scale[self.axis]
         pixels: HuArray = np.where(new & there.seen, live, section.linear(field.before[self.axis]))
         return pixels
+
+
+def _counted(weights: NDArray[np.float32]) -> slice:
+    """The columns of a matrix that are not zero, with those between: a slice needs two planes of a volume, not all."""
+    counts = np.flatnonzero(weights.any(axis=0))
+    return slice(int(counts[0]), int(counts[-1]) + 1)
 
 
 def _along_axes(values: HuArray, weights: list[NDArray[np.float32]]) -> HuArray:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import random
-import time
-from dataclasses import dataclass, field
 
 from PySide6.QtCore import QCoreApplication, QEvent, QPoint, QPointF, Qt, QTimer
 from PySide6.QtTest import QTest
@@ -24,6 +22,7 @@ from PySide6.QtWidgets import (
 from app.actions import ROWS
 from app.main_window import MainWindow
 from tests.app.driving import turn_wheel
+from tests.app.watchdog import Watchdog, timed
 
 LEFT_OUT = {"quit"}
 _MODIFIERS = (
@@ -52,28 +51,13 @@ _POPUP_MS = 5
 _SIZES = ((1366, 768), (1500, 900), (1920, 1080))
 
 
-@dataclass(slots=True)
-class Watchdog:
-    """How long the window's thread was busy with each thing that the user did and with all that came of it.
-
-    `seconds` by the clock on the wall, which other programs slow down, and `cpu_seconds` by that of the thread.
-    """
-
-    seconds: list[float] = field(default_factory=list)
-    cpu_seconds: list[float] = field(default_factory=list)
-
-    def watch(self, began_s: float, began_cpu_s: float) -> None:
-        self.seconds.append(time.perf_counter() - began_s)
-        self.cpu_seconds.append(time.thread_time() - began_cpu_s)
-
-
 class Monkey:
     """Does what a seed says. File dialogs are closed at once, so that it touches no files of others."""
 
-    def __init__(self, window: MainWindow, seed: int) -> None:
-        self.window, self.watchdog = window, Watchdog()
+    def __init__(self, window: MainWindow, seed: int, watchdog: Watchdog | None = None) -> None:
+        self.window, self.watchdog = window, watchdog or Watchdog()
         self.done: list[str] = []
-        self._random = random.Random(seed)
+        self.random = random.Random(seed)
         self._closer = QTimer(window, interval=_POPUP_MS)
         self._closer.timeout.connect(_close_popups)
         self._closer.start()
@@ -81,12 +65,11 @@ class Monkey:
     def act(self) -> None:
         """One thing, and all that Qt makes of it."""
         kinds = (self._action, self._key, self._drag, self._wheel, self._click, self._type, self._resize, self._close)
-        kind = self._random.choices(kinds, weights=(8, 5, 5, 4, 5, 2, 0.2, 3))[0]
-        began_s, began_cpu_s = time.perf_counter(), time.thread_time()
-        name = kind()
-        self.done.append(name)
-        QCoreApplication.processEvents()
-        self.watchdog.watch(began_s, began_cpu_s)
+        kind = self.random.choices(kinds, weights=(8, 5, 5, 4, 5, 2, 0.2, 3))[0]
+        with timed(self.watchdog.acts, kind.__name__.strip("_")):
+            self.done.append(kind())
+            with timed(self.watchdog.turns, self.done[-1]):
+                QCoreApplication.processEvents()
         _close_popups()
         for dialog in self._dialogs():
             if isinstance(dialog, QFileDialog):
@@ -101,42 +84,43 @@ class Monkey:
         QCoreApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
 
     def _action(self) -> str:
-        row = self._random.choice([row for row in ROWS if row.name not in LEFT_OUT])
-        self.window.actions_table[row.name].trigger()
+        row = self.random.choice([row for row in ROWS if row.name not in LEFT_OUT])
+        with self.watchdog.event(row.name):
+            self.window.actions_table[row.name].trigger()
         return f"action {row.name}"
 
     def _key(self) -> str:
-        key, modifiers = self._random.choice(_KEYS), self._random.choice(_MODIFIERS)
+        key, modifiers = self.random.choice(_KEYS), self.random.choice(_MODIFIERS)
         focus = self.window.focusWidget()
-        target = focus if focus is not None and self._random.random() < 0.5 else self._pane()
+        target = focus if focus is not None and self.random.random() < 0.5 else self._pane()
         QTest.keyClick(target, key, modifiers)
         return f"key {modifiers.name} {key.name} in {type(target).__name__}"
 
     def _drag(self) -> str:
-        pane, button, modifiers = self._pane(), self._random.choice(_BUTTONS), self._random.choice(_MODIFIERS)
-        places = [self._inside(pane) for _ in range(self._random.randint(2, 6))]
+        pane, button, modifiers = self._pane(), self.random.choice(_BUTTONS), self.random.choice(_MODIFIERS)
+        places = [self._inside(pane) for _ in range(self.random.randint(2, 6))]
         QTest.mousePress(pane, button, modifiers, places[0])
         for place in places:
             QTest.mouseMove(pane, place)
-            if self._random.random() < 0.1:
+            if self.random.random() < 0.1:
                 self._action()
         QTest.mouseRelease(pane, button, modifiers, places[-1])
         return f"drag {button.name} {modifiers.name}"
 
     def _wheel(self) -> str:
-        pane, notches = self._pane(), self._random.choice((-3, -1, 1, 2))
-        modifiers = self._random.choice(_MODIFIERS)
+        pane, notches = self._pane(), self.random.choice((-3, -1, 1, 2))
+        modifiers = self.random.choice(_MODIFIERS)
         turn_wheel(pane, notches, modifiers, QPointF(self._inside(pane)))
         return f"wheel {notches} {modifiers.name}"
 
     def _click(self) -> str:
         kinds = (QAbstractButton, QComboBox, QAbstractItemView, QSlider, QSpinBox)
         roots = [self.window, *(dialog for dialog in self._dialogs() if not isinstance(dialog, QFileDialog))]
-        root = self._random.choice(roots)
+        root = self.random.choice(roots)
         seen = _usable(root, kinds)
         if not seen:
             return "no click"
-        widget = self._random.choice(seen)
+        widget = self.random.choice(seen)
         name = f"click {type(widget).__name__} {widget.accessibleName() or widget.toolTip()!r}"
         target = widget.viewport() if isinstance(widget, QAbstractItemView) else widget
         QTest.mouseClick(target, Qt.MouseButton.LeftButton, pos=self._inside(target))
@@ -146,21 +130,23 @@ class Monkey:
         fields = _usable(self.window, (QLineEdit,))
         if not fields:
             return "nothing to type into"
-        line, text = self._random.choice(fields), self._random.choice(_TEXTS)
+        line, text = self.random.choice(fields), self.random.choice(_TEXTS)
         line.selectAll()
         QTest.keyClicks(line, text)
         QTest.keyClick(line, Qt.Key.Key_Return)
         return f"type {text!r} into {line.accessibleName()!r}"
 
     def _resize(self) -> str:
-        size = self._random.choice(_SIZES)
-        self.window.resize(*size)
+        size = self.random.choice(_SIZES)
+        with self.watchdog.event("resize"):
+            self.window.resize(*size)
         return f"resize {size}"
 
     def _close(self) -> str:
         dialogs = self._dialogs()
         for dialog in dialogs:
-            dialog.close()
+            with self.watchdog.event(f"close {type(dialog).__name__}"):
+                dialog.close()
         return f"close {len(dialogs)} dialogs"
 
     def _dialogs(self) -> list[QDialog]:
@@ -169,10 +155,10 @@ class Monkey:
         ]
 
     def _pane(self) -> QWidget:
-        return self._random.choice([pane for pane in self.window.grid.panes if pane.isVisible()])
+        return self.random.choice([pane for pane in self.window.grid.panes if pane.isVisible()])
 
     def _inside(self, widget: QWidget) -> QPoint:
-        return QPoint(self._random.randrange(max(widget.width(), 1)), self._random.randrange(max(widget.height(), 1)))
+        return QPoint(self.random.randrange(max(widget.width(), 1)), self.random.randrange(max(widget.height(), 1)))
 
 
 def _close_popups() -> None:
