@@ -25,7 +25,7 @@ from engine.pictures import Picture
 from engine.preprocess import body_of
 from engine.progress import Preview
 from engine.registration import Registration
-from engine.shapes import HuArray, MaskArray, Matrix
+from engine.shapes import DisplacementArray, HuArray, MaskArray, Matrix
 from engine.volume import PADDING_HU, Volume
 
 if TYPE_CHECKING:
@@ -54,6 +54,7 @@ class Display(QObject):
         self._task: Task | None = None
         self._shown: Registration | None = None
         self._under: HuArray | None = None
+        self._read: DisplacementArray | None = None
         self._field: LiveField | None = None
         self._moved: MovedImage | None = None
         self._labels: tuple[tuple[object, ...], Labels] | None = None
@@ -97,10 +98,9 @@ class Display(QObject):
             None if self._body is None else self._body[1],
             labels=self._labels_of(case),
         )
-        if moving is None or warped is None:
+        if moving is None or warped is None or not self._is_read(registration.displacement_vox):
             self._request(case, moving, warped)
-            if before is not None:
-                shown = replace(shown, moving_hu=before.moving_hu, warped_hu=before.warped_hu, stale=True)
+            shown = _unread(shown) if before is None else _still(shown, before)
         self._set(shown)
         self.update_held()
 
@@ -145,6 +145,8 @@ class Display(QObject):
 
     def _show_masks(self, case: Case) -> None:
         pictures, guidance, labels = self._store.pictures, case.guidance, self._labels_of(case)
+        if pictures.stale:
+            labels = pictures.labels
         known = (pictures.rigid, pictures.excluded, pictures.labels)
         wanted = (guidance.rigid, guidance.excluded, labels)
         if any(one is not other for one, other in zip(known, wanted, strict=True)):
@@ -300,12 +302,19 @@ class Display(QObject):
         self._aligned = (case, registration, moving)
         self.remember(registration, warped)
         if registration is self._shown and self._store.draft is None and self._store.pictures is not None:
-            self._set(replace(self._store.pictures, moving_hu=moving, warped_hu=warped, stale=False))
+            self._read = u = registration.displacement_vox
+            labels = self._labels_of(self._store.case)
+            shown = replace(self._store.pictures, moving_hu=moving, warped_hu=warped, displacement_vox=u, labels=labels)
+            self._set(replace(shown, stale=False))
         self.update_held()
 
     def _forget(self, task: Task) -> None:
         if self._task is task:
             self._task = None
+
+    def _is_read(self, displacement_vox: DisplacementArray) -> bool:
+        """Whether it can be drawn from at once: the first look at what lies in a file takes as long as reading it."""
+        return displacement_vox is self._read or not isinstance(displacement_vox, np.memmap)
 
     def _known_moving(self, case: Case) -> HuArray | None:
         if self._aligned is None:
@@ -317,6 +326,17 @@ class Display(QObject):
     def _known_warped(self, registration: Registration) -> HuArray | None:
         known = self._warped.get(id(registration))
         return None if known is None else known[1]
+
+
+def _still(shown: Pictures, before: Pictures) -> Pictures:
+    """With the moving image, and all that carries it, as they were, until it is known what they are now."""
+    kept = {name: getattr(before, name) for name in ("moving_hu", "warped_hu", "displacement_vox", "labels")}
+    return replace(shown, **kept, stale=True)
+
+
+def _unread(shown: Pictures) -> Pictures:
+    """Without what would have to read the displacement at once."""
+    return replace(shown, labels=replace(shown.labels, warped=None))
 
 
 def _labels(case: Case, hand: Matrix | None, live: LiveField | None) -> Labels:
@@ -339,10 +359,11 @@ def _name_of(registration: Registration) -> str:
 def _computed(
     case: Case, registration: Registration, moving: HuArray | None, warped: HuArray | None
 ) -> tuple[HuArray, HuArray]:
-    """The moving image on the fixed grid by the rigid part alone, and the warped image."""
+    """The moving image on the fixed grid by the rigid part alone, and the warped image. Reads u where it is a file."""
     if moving is None:
         rigid_only = replace(registration, displacement_vox=np.zeros_like(registration.displacement_vox))
         moving = engine.warped_hu(case, rigid_only)
+    is_deformed = registration.displacement_vox.any()
     if warped is None:
-        warped = engine.warped_hu(case, registration) if registration.displacement_vox.any() else moving
+        warped = engine.warped_hu(case, registration) if is_deformed else moving
     return moving, warped

@@ -43,7 +43,7 @@ from app.store import Store
 from app.texts import mark, tr
 from app.viewer.grid import Grid
 from app.viewer.pop_out import PopOut
-from app.worker import Worker
+from app.worker import Worker, job_of
 from engine.regions import Use
 
 if TYPE_CHECKING:
@@ -180,7 +180,7 @@ class MainWindow(QMainWindow):
                 tr("Unsaved work of an earlier session was kept."),
                 {
                     tr("Reopen"): lambda: self.commands.open_case(folders[0], as_unsaved=True),
-                    tr("Discard"): lambda: discard(folders[0]),
+                    tr("Discard"): lambda: self.worker.submit(job_of(discard, folders[0]), lasting=True),
                 },
             )
 

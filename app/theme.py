@@ -56,7 +56,8 @@ def apply_theme(application: QApplication, name: ThemeName) -> None:
     global _current
     _current = name
     theme = THEMES[name]
-    application.setStyle("Fusion")
+    if not application.styleSheet():
+        application.setStyle("Fusion")
     application.setStyleSheet("")  # a change from one sheet to another takes Qt three times as long
     application.setPalette(_palette(theme))
     application.setStyleSheet(_style(theme))

@@ -11,7 +11,6 @@ from app.menus import Actions
 from app.panels.parts import action_button, label, row, set_role
 from app.store import Store
 from app.texts import mark, tr
-from engine.registration import Registration
 from engine.rigid_motion import RigidMotion
 
 STEPS = (0.1, 0.5, 1.0, 2.0, 5.0, 10.0)
@@ -44,7 +43,6 @@ class ByHand(QWidget):
     def __init__(self, store: Store, actions: Actions) -> None:
         super().__init__()
         self._store = store
-        self._looked_at: tuple[Registration, bool] | None = None
         self.numbers = [_number(tr("Shift toward {axis}, mm").format(axis=axis), _FARTHEST_MM) for axis, _, _ in _AXES]
         self.numbers += [_number(tr("Turn about {axis}, degrees").format(axis=axis), 180.0) for axis, _, _ in _AXES]
         self.step = QComboBox(toolTip=tr("What an arrow key or a click on an arrow changes, in mm and degrees"))
@@ -75,13 +73,7 @@ class ByHand(QWidget):
             field.blockSignals(False)
         self.setEnabled(not store.running)
         self.step.setCurrentIndex(self.step.findData(store.settings.by_hand_step))
-        self.warning.setVisible(self._is_deformed(store.case.current))
-
-    def _is_deformed(self, registration: Registration) -> bool:
-        """Looked at once for each state: the hand moves many times."""
-        if self._looked_at is None or self._looked_at[0] is not registration:
-            self._looked_at = registration, bool(registration.displacement_vox.any())
-        return self._looked_at[1]
+        self.warning.setVisible(any(step.name != "align" for step in store.case.current.steps))
 
     def commit(self) -> None:
         """Take what was typed and not left yet."""

@@ -102,8 +102,11 @@ class LiveComponent:
         low, high = np.array(preview.region.ranges_zyx, np.float32).T[..., np.newaxis]
         new = np.zeros(section.seen.shape, dtype=bool)
         new[section.seen] = ((section.positions >= low - 0.5) & (section.positions < high - 0.5)).all(axis=0)
-        live = there.linear(preview.displacement_vox[self.axis]) * field.scale[self.axis]
-        pixels: HuArray = np.where(new & there.seen, live, section.linear(field.before[self.axis]))
+        new &= there.seen
+        live: HuArray = there.linear(preview.displacement_vox[self.axis]) * field.scale[self.axis]
+        if np.array_equal(new, section.seen):
+            return live
+        pixels: HuArray = np.where(new, live, section.linear(field.before[self.axis]))
         return pixels
 
 

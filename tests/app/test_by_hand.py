@@ -156,15 +156,15 @@ def test_nothing_else_begins_before_the_draft_ends(by_hand, fake_engine, qtbot):
     assert not by_hand.history.list.isEnabled()
 
 
-def test_it_begins_where_the_case_is_and_says_what_is_dropped(opened, qtbot):
+def test_it_begins_where_the_case_is_and_says_what_is_dropped(opened, make_step, qtbot):
     store, rigid = opened.store, np.eye(4)
     rigid[:3, 3] = (-6.0, 3.0, -5.0)
     opened.commands.begin_by_hand()
     assert opened.workflow.by_hand.isVisible()
     assert not opened.workflow.by_hand.warning.isVisible()
     opened.commands.cancel()
-    moved = replace(store.case.current, rigid=rigid, displacement_vox=store.case.current.displacement_vox + 1)
-    store.set_case(store.case.after(moved))
+    moved = {"rigid": rigid, "displacement_vox": store.case.current.displacement_vox + 1}
+    store.set_case(store.case.after(store.case.current.after(make_step("iso"), **moved)))
     wait_pictures(opened, qtbot)
     opened.commands.begin_by_hand()
     np.testing.assert_allclose(store.draft.numbers, (6, -3, 5, 0, 0, 0), atol=1e-9)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +13,7 @@ from PySide6.QtCore import QEvent, QObject
 from PySide6.QtWidgets import QApplication
 
 _SCHEDULED = Path("/proc/self/schedstat")
-_TELLS = _SCHEDULED.is_file()
+_TOLD = os.open(_SCHEDULED, os.O_RDONLY) if _SCHEDULED.is_file() else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +65,7 @@ def timed(spent: list[Spent], name: str) -> Iterator[None]:
 
 def _waited_s() -> float:
     """How long that thread was ready and other programs ran instead; only Linux tells it, and not in every kernel."""
-    return int(_SCHEDULED.read_text().split()[1]) / 1e9 if _TELLS else 0.0
+    return 0.0 if _TOLD is None else int(os.pread(_TOLD, 100, 0).split()[1]) / 1e9
 
 
 class WatchedApplication(QApplication):
