@@ -334,8 +334,8 @@ class Store(QObject):
         self.set_boxes(boxes, min(number, len(boxes) - 1) if boxes else None)
 
     def pairs(self) -> Pairs | None:
-        """The pairs of points as the panes show them."""
-        if self.case is None:
+        """The pairs of points as the panes show them, if there are any."""
+        if self.case is None or not (len(self.case.guidance.fixed_points_mm) or self.view.started_mm):
             return None
         rigid = None if self.draft is None else self.draft.rigid()
         return Pairs.of(self.case, self.selected_pair, self.view.started_mm, rigid)

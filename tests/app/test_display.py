@@ -68,6 +68,27 @@ def test_a_preview_cuts_and_paints_anew_only_what_it_changes(opened, monkeypatch
     wait_idle(opened, qtbot)
 
 
+def test_a_displacement_in_a_file_is_drawn_from_when_it_was_read(opened, tmp_path, qtbot):
+    """Undo leads to a state that the autosave has put on disk."""
+    store = opened.store
+    opened.commands.iso()
+    wait_pictures(opened, qtbot)
+    opened.commands.iso()
+    wait_pictures(opened, qtbot)
+    ahead, state = store.pictures, store.case.states[1]
+    assert isinstance(state.displacement_vox, np.memmap)
+    opened.commands.undo()
+    assert store.case.current is state
+    assert store.pictures.stale
+    for name in ("warped_hu", "displacement_vox", "labels"):
+        assert getattr(store.pictures, name) is getattr(ahead, name)
+    wait_pictures(opened, qtbot)
+    assert store.pictures.displacement_vox is state.displacement_vox
+    assert store.pictures.labels.warped is None
+    opened.commands.redo()
+    assert not store.pictures.stale, "what is in memory is shown at once"
+
+
 def test_what_was_cut_of_an_image_that_is_gone_is_let_go(opened, qtbot):
     opened.store.change_view(layout="sheet")
     opened.grid.refresh()

@@ -8,7 +8,7 @@ from PySide6.QtCore import QEvent, QPoint, QPointF, Qt
 from PySide6.QtWidgets import QApplication
 
 import engine
-from app.viewer import contours
+from app.viewer import contours, turns
 from app.viewer import pane as pane_module
 from app.viewer.contours import Labels, outlined
 from app.viewer.grid import Grid
@@ -272,6 +272,38 @@ def test_a_second_window_has_the_same_cursor_and_a_layout_of_its_own(grid, qtbot
     assert (pane.state.slot.image, pane.state.cursor_mm) == ("difference", (42.0, 12.0))
     assert store.view.layout == "compare"
     assert len(grid.panes) == 4
+
+
+def test_panes_that_take_long_are_drawn_one_after_the_other_that_under_the_hand_first(grid, qtbot, monkeypatch):
+    monkeypatch.setattr(turns, "_TURN_S", 0)
+    before = grid.panes[2].state.place_text
+    turn_wheel(grid.panes[2], 1)
+    grid._draw()
+    for _ in range(4 * len(grid.panes[2].state.layers) + 4):
+        if grid.panes[2].state.place_text == before:
+            grid._turns.go_on()
+    assert [pane.state.place_text == before for pane in grid.panes] == [True, True, False, True]
+    qtbot.waitUntil(lambda: all(pane.state.place_text != before for pane in grid.panes))
+
+
+def test_a_pane_of_another_image_shows_nothing_until_it_is_drawn(grid, qtbot, store, monkeypatch):
+    monkeypatch.setattr(turns, "_TURN_S", 0)
+    store.change_view(layout="sheet")
+    grid._draw()
+    shown = [pane.state and pane.state.slot for pane in grid.panes]
+    assert shown == [Slot("axial", image) for image in IMAGES] + [None] * 8
+    qtbot.waitUntil(lambda: [pane.state and pane.state.slot for pane in grid.panes] == list(grid.view.slots()))
+
+
+def test_a_pane_of_another_size_is_painted_anew_outside_of_its_paint_event(grid, qtbot):
+    pane = grid.panes[1]
+    grid.grab()
+    before = pane._painted
+    grid.resize(900, 500)
+    grid.grab()
+    assert pane._painted is before
+    qtbot.waitUntil(lambda: pane._painted.size == pane.size())
+    assert grid.grab().toImage() != before.pixmap.toImage()
 
 
 def test_the_second_window_stays_on_the_only_screen(grid, qtbot, store):
