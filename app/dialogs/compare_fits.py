@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 
@@ -21,6 +22,7 @@ from app.viewer.gestures import wheel
 from app.viewer.pane import Gesture, Pane
 from app.viewer.pane_state import resolve
 from app.viewer.planes import plane_of
+from app.viewer.turns import Turns
 from app.viewer.view_state import IMAGES_IN_SHORT, PLANE_TEXTS, PLANES, ImageName, PlaneName, Slot, ViewState
 from engine.case import Case
 from engine.geometry import Geometry
@@ -48,6 +50,7 @@ class CompareFitsDialog(QDialog):
         self._boxes = () if comparison.box is None else (NamedBox("", comparison.box),)
         self._geometry = comparison.case.fixed.geometry
         self.view = self._seen_from(store.view.plane)
+        self._turns = Turns(self)
         self.panes: dict[tuple[str, ImageName], Pane] = {}
         self.buttons: dict[str, QPushButton] = {}
         self.plane = QComboBox(toolTip=tr("Orientation of the slices; the wheel scrolls, Ctrl and wheel zoom"))
@@ -77,26 +80,27 @@ class CompareFitsDialog(QDialog):
             self.show_view()
 
     def show_view(self) -> None:
-        """Draw the slice in every pane."""
-        for candidate in self.comparison.candidates:
-            pictures = replace(
-                self._pictures,
-                warped_hu=candidate.warped_hu,
-                displacement_vox=candidate.registration.displacement_vox,
-                labels=self._labels[candidate.fit],
-                stale=False,
-            )
-            for image in _SHOWN:
-                pane = self.panes[candidate.fit, image]
-                state = resolve(pictures, self.view, Slot(self.view.plane, image), self._boxes)
-                pane.show_state(replace(state, window_text=""))
-                pane.setAccessibleName(f"{tr(FIT_TEXTS[candidate.fit])}, {tr(IMAGES_IN_SHORT[image])}")
+        """Draw the slice in every pane, one after the other."""
+        for key in self.panes:
+            self._turns.ask(key, partial(self._drawing, *key))
+
+    def _drawing(self, fit: str, image: ImageName) -> Iterator[None]:
+        pane = self.panes[fit, image]
+        state = resolve(self._pictures[fit], self.view, Slot(self.view.plane, image), self._boxes)
+        yield from pane.drawing(replace(state, window_text=""))
+        pane.setAccessibleName(f"{tr(FIT_TEXTS[fit])}, {tr(IMAGES_IN_SHORT[image])}")
 
     def _fill(self) -> None:
         assert self._store.pictures is not None, "a case that is compared is shown"
-        self._pictures = self._store.pictures
-        self._labels = {
-            candidate.fit: carried(self._pictures.labels, self.comparison.case, candidate.registration)
+        shown = self._store.pictures
+        self._pictures = {
+            candidate.fit: replace(
+                shown,
+                warped_hu=candidate.warped_hu,
+                displacement_vox=candidate.registration.displacement_vox,
+                labels=carried(shown.labels, self.comparison.case, candidate.registration),
+                stale=False,
+            )
             for candidate in self.comparison.candidates
         }
         captions = {name: FIGURES[name] for name in self._names()}
@@ -125,7 +129,7 @@ class CompareFitsDialog(QDialog):
         step = candidate.registration.steps[-1]
         self._cells.addWidget(label(title, "heading"), 0, column)
         for number, image in enumerate(_SHOWN, start=1):
-            pane = self.panes[candidate.fit, image] = Pane(self)
+            pane = self.panes[candidate.fit, image] = Pane(self, self._turns)
             pane.gestured.connect(partial(self._on_gesture, pane))
             self._cells.addWidget(pane, number, column)
         figures = figures_of(step)

@@ -25,6 +25,7 @@ def compared(opened, qtbot):
 def shown(window, qtbot):
     qtbot.waitUntil(lambda: isinstance(window.dialog, CompareFitsDialog), timeout=30_000)
     wait_idle(window, qtbot)
+    qtbot.waitUntil(lambda: all(pane.state is not None for pane in window.dialog.panes.values()))
     return window.dialog
 
 
@@ -57,12 +58,13 @@ def test_pictures_show_the_middle_of_the_box(compared):
     assert "difference -500 … 500 HU" in compared.note.text()
 
 
-def test_the_panes_scroll_together_and_leave_the_main_ones(opened, compared):
+def test_the_panes_scroll_together_and_leave_the_main_ones(opened, compared, qtbot):
     before = opened.store.view
     turn_wheel(compared.panes["closer", "warped"], -1, at=QPointF(60, 50))
-    assert {pane.state.place_text.split("/")[0] for pane in compared.panes.values()} == {"Axial 8 "}
+    panes = compared.panes.values()
+    qtbot.waitUntil(lambda: {pane.state.place_text.split("/")[0] for pane in panes} == {"Axial 8 "})
     compared.plane.setCurrentIndex(1)
-    assert {pane.state.slot.plane for pane in compared.panes.values()} == {"coronal"}
+    qtbot.waitUntil(lambda: {pane.state.slot.plane for pane in panes} == {"coronal"})
     assert opened.store.view == before
 
 
