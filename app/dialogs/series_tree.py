@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Hashable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import QSize, Qt
@@ -53,10 +55,11 @@ class SeriesTree(QTreeWidget):
         self.clear()
         self.items = []
         parents: dict[tuple[Hashable, ...], QTreeWidgetItem] = {}
+        phases = Counter(map(_set_of, catalog.entries))
         for entry in catalog.entries:
             parent: QTreeWidgetItem | None = None
             key: tuple[Hashable, ...] = ()
-            for level, text in _levels(entry, catalog):
+            for level, text in _levels(entry, catalog.folder, phases[_set_of(entry)]):
                 key = (*key, level)
                 if key not in parents:
                     parents[key] = self._added(parent, text)
@@ -181,10 +184,10 @@ def date_text(date: str) -> str:
     return f"{date[:4]}-{date[4:6]}-{date[6:]}" if len(date) == 8 and date.isdecimal() else date
 
 
-def _levels(entry: Entry, catalog: Catalog) -> list[tuple[Hashable, str]]:
-    """What stands above an image, from the outside in: a key and a text each."""
+def _levels(entry: Entry, folder: Path, phases: int) -> list[tuple[Hashable, str]]:
+    """What stands above an image in a folder, one of some phases, from the outside in: a key and a text each."""
     if not entry.is_dicom:
-        place = entry.study.description or catalog.folder.name or str(catalog.folder)
+        place = entry.study.description or folder.name or str(folder)
         levels: list[tuple[Hashable, str]] = [
             ("files", tr("Image files")),
             (entry.study, tr("Folder {folder}").format(folder=place)),
@@ -192,9 +195,8 @@ def _levels(entry: Entry, catalog: Catalog) -> list[tuple[Hashable, str]]:
     else:
         levels = [(entry.patient, patient_text(entry.patient)), (entry.study, _study_text(entry.study))]
     if entry.phase_set:
-        members = [other for other in catalog.entries if _set_of(other) == _set_of(entry)]
-        text = tr_count("4-D: {name}, {count} phase", "4-D: {name}, {count} phases", len(members))
-        levels.append((entry.phase_set, text.format(name=entry.phase_set, count=len(members))))
+        text = tr_count("4-D: {name}, {count} phase", "4-D: {name}, {count} phases", phases)
+        levels.append((entry.phase_set, text.format(name=entry.phase_set, count=phases)))
     return levels
 
 

@@ -71,7 +71,7 @@ class Grid(QWidget):
         for signal in (store.view_changed, store.pictures_changed, store.boxes_changed, store.pairs_changed):
             signal.connect(self._due.start)
         store.view_changed.connect(self._point)
-        self.refresh()
+        self._draw()
 
     def refresh(self) -> None:
         """Draw the store as it is now, all of it."""
@@ -124,7 +124,7 @@ class Grid(QWidget):
             self._store.set_view(view)
         else:
             self._own = view
-            self.refresh()
+            self._draw()
             self.rearranged.emit()
 
     def _leave(self) -> None:
