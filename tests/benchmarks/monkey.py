@@ -1,7 +1,10 @@
 """How long the window's thread is busy with one thing that a user does: `python -m tests.benchmarks.monkey`.
 
+    [--acts N] [--seed S] [--shape Z Y X] [--size W H] [--oblique] [--hard]
+
 A thousand random actions, keys, drags and turns of the wheel over two volumes of 512×512×141; the steps themselves are
-faked, since the worker runs them. Each is timed with all that follows from it on the window's thread.
+faked, since the worker runs them. Told are acts with all that follows from them, turns of the event loop, and single
+events. The last is what counts, since the window answers between two: a drag is an act of several events.
 """
 
 from __future__ import annotations
@@ -78,7 +81,7 @@ def wait(window: MainWindow, application: QApplication, limit_s: float = 120.0) 
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--acts", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--size", type=int, nargs=2, default=(1500, 900), metavar=("W", "H"), help="of the window")
