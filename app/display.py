@@ -5,7 +5,7 @@ Beside the current state it holds at most two more: the one that is compared wit
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -36,6 +36,9 @@ _REMEMBERED = 3
 _REMEMBERED_BYTES = 400 * 2**20
 """Of the warped images together: two of 512 × 512 × 200 voxels."""
 
+_DRAWN_FROM = 3
+"""States: the current one, that which is compared with, and the one before any refinement."""
+
 _REST_MS = 150
 """A hand that has not moved for so long rests: then its alignment is shown in every voxel."""
 
@@ -54,7 +57,7 @@ class Display(QObject):
         self._task: Task | None = None
         self._shown: Registration | None = None
         self._under: HuArray | None = None
-        self._read: DisplacementArray | None = None
+        self._read: deque[DisplacementArray] = deque(maxlen=_DRAWN_FROM)
         self._field: LiveField | None = None
         self._moved: MovedImage | None = None
         self._labels: tuple[tuple[object, ...], Labels] | None = None
@@ -199,6 +202,7 @@ class Display(QObject):
         self._shown, self._under, self._field, self._aligned, self._moved = None, None, None, None, None
         self._warped.clear()
         self._held.clear()
+        self._read.clear()
         for _, task in self._asked.values():
             task.cancel()
         self._asked.clear()
@@ -236,10 +240,10 @@ class Display(QObject):
             del self._asked[role]
         if registration is None:
             self._keep_held(role, None)
-        elif (warped := self._known_warped(registration)) is not None:
+        elif (warped := self._known_warped(registration)) is not None and self._is_read(registration.displacement_vox):
             self._keep_held(role, (registration, warped))
         elif asked is not registration and (known is None or known[0] is not registration):
-            task = self._worker.submit(job_of(engine.warped_hu, self._store.case, registration))
+            task = self._worker.submit(job_of(_warped, self._store.case, registration, warped))
             self._asked[role] = registration, task
             task.succeeded.connect(lambda image: self._take_held(role, task, registration, image))
             task.failed.connect(self.failed)
@@ -247,6 +251,7 @@ class Display(QObject):
     def _take_held(self, role: str, task: Task, registration: Registration, warped_hu: HuArray) -> None:
         if self._asked.get(role, (None, None))[1] is task:
             del self._asked[role]
+            self._read.append(registration.displacement_vox)
             self._ask_thumbnail(registration, warped_hu)
             self._keep_held(role, (registration, warped_hu))
 
@@ -300,9 +305,10 @@ class Display(QObject):
 
     def _take(self, case: Case, registration: Registration, moving: HuArray, warped: HuArray) -> None:
         self._aligned = (case, registration, moving)
+        self._read.append(registration.displacement_vox)
         self.remember(registration, warped)
         if registration is self._shown and self._store.draft is None and self._store.pictures is not None:
-            self._read = u = registration.displacement_vox
+            u = registration.displacement_vox
             labels = self._labels_of(self._store.case)
             shown = replace(self._store.pictures, moving_hu=moving, warped_hu=warped, displacement_vox=u, labels=labels)
             self._set(replace(shown, stale=False))
@@ -314,7 +320,8 @@ class Display(QObject):
 
     def _is_read(self, displacement_vox: DisplacementArray) -> bool:
         """Whether it can be drawn from at once: the first look at what lies in a file takes as long as reading it."""
-        return displacement_vox is self._read or not isinstance(displacement_vox, np.memmap)
+        is_in_memory = not isinstance(displacement_vox, np.memmap)
+        return is_in_memory or any(known is displacement_vox for known in self._read)
 
     def _known_moving(self, case: Case) -> HuArray | None:
         if self._aligned is None:
@@ -367,3 +374,11 @@ def _computed(
     if warped is None:
         warped = engine.warped_hu(case, registration) if is_deformed else moving
     return moving, warped
+
+
+def _warped(case: Case, registration: Registration, warped: HuArray | None) -> HuArray:
+    """The warped image, the one that is known if there is one. Reads u where it is a file."""
+    if warped is None:
+        return engine.warped_hu(case, registration)
+    registration.displacement_vox.any()
+    return warped
