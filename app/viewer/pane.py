@@ -10,6 +10,7 @@ from itertools import pairwise
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from pyqtgraph.functions import arrayToQPath, arrayToQPolygonF
 from PySide6.QtCore import QEvent, QPointF, QRectF, QSize, Qt, QTimer, Signal
 from PySide6.QtGui import (
@@ -34,6 +35,7 @@ from app.viewer.pane_state import PaneState
 from app.viewer.planes import Plane
 from app.viewer.turns import Turns
 from app.viewer.view_state import PLANE_TEXTS, WindowHu
+from engine.shapes import MaskArray
 
 _DEGREES_A_NOTCH = 120
 _QUIET_MS = 150
@@ -43,6 +45,9 @@ _LONG = 32
 """Places of a line from which on it is drawn as a polygon of its own."""
 
 _STROKE_PIXELS = 1.3
+_PIECE = 128
+"""Places of lines that are painted at once."""
+
 _DASHES = (6.0, 5.0)
 
 
@@ -261,8 +266,11 @@ class Pane(QWidget):
         painter.setTransform(transform)
         painter.setBrush(Qt.BrushStyle.NoBrush)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing, self._smooth)
+        seen = transform.inverted()[0].mapRect(QRectF(self.rect()))
         for _, paths in self._paths.values():
             for stroke, path in paths:
+                if not path.controlPointRect().adjusted(-1, -1, 1, 1).intersects(seen):
+                    continue
                 painter.setPen(_pen(stroke.rgb, stroke.dashed, _STROKE_PIXELS if self._smooth else 1))
                 painter.drawPath(path)
 
@@ -285,7 +293,7 @@ class Pane(QWidget):
         known = self._paths.get(strokes.key[0])
         if known is not None and known[0] == strokes.key:
             return known
-        return strokes.key, [(stroke, _path(stroke)) for stroke in strokes.draw()]
+        return strokes.key, [(stroke, path) for stroke in strokes.draw() for path in _paths_of(stroke)]
 
     def _imaged(self, layer: Layer) -> tuple[tuple[object, ...], QImage | None]:
         key = (*layer.key, layer.levels)
@@ -296,14 +304,25 @@ class Pane(QWidget):
 
 
 @lru_cache(maxsize=256)
-def _path(stroke: Stroke) -> QPainterPath:
-    """Made once for all panes that draw a stroke. A few long lines go over one by one, many short ones at once."""
-    ends = np.flatnonzero(~stroke.joined) + 1
-    if len(stroke.joined) < _LONG * len(ends):
-        return arrayToQPath(*stroke.places_mm.T, connect=stroke.joined)
+def _paths_of(stroke: Stroke) -> tuple[QPainterPath, ...]:
+    """Made once for all panes that draw a stroke, in pieces, so that those out of sight can be passed over.
+
+    A long path alone takes Qt seconds to smooth. Dashes run along the whole of a line.
+    """
+    places, joined = stroke.places_mm, stroke.joined
+    step = max(1, len(places)) if stroke.dashed else _PIECE
+    parts = (slice(start, start + step + 1) for start in range(0, len(places), step))
+    return tuple(_path(places[part], joined[part]) for part in parts)
+
+
+def _path(places_mm: NDArray[np.float64], joined: MaskArray) -> QPainterPath:
+    """A few long lines go over one by one, many short ones at once."""
+    ends = [*(np.flatnonzero(~joined[:-1]) + 1).tolist(), len(joined)]
+    if len(joined) < _LONG * len(ends):
+        return arrayToQPath(*places_mm.T, connect=joined)
     path = QPainterPath()
-    for first, end in pairwise([0, *ends.tolist()]):
-        path.addPolygon(arrayToQPolygonF(*stroke.places_mm[first:end].T))
+    for first, end in pairwise([0, *ends]):
+        path.addPolygon(arrayToQPolygonF(*places_mm[first:end].T))
     return path
 
 

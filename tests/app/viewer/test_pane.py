@@ -354,13 +354,13 @@ def test_twelve_panes_share_the_outlines_of_a_slice(grid, store, pictures, outli
     grid.refresh()
     assert len(outlined_slices) == 9
     outlined_slices.clear()
-    traced = pane_module._path.cache_info().misses
+    traced = pane_module._paths_of.cache_info().misses
 
     store.change_view(cursor_zyx=(6, 7, 10))
     grid.refresh()
 
     assert outlined_slices == [(20, 26)] * 3
-    assert pane_module._path.cache_info().misses == traced + 3
+    assert pane_module._paths_of.cache_info().misses == traced + 3
     assert [len(pane.state.strokes[0].draw()) for pane in grid.panes[:4]] == [2, 1, 2, 2]
 
 
