@@ -30,6 +30,9 @@ from engine.volume import Volume, hu_from_normalized_rmse
 _BENDING_MM2 = {True: 55.0, False: 150.0}
 """Weight of the bending energy, by whether both images are CTs: streaks ask for more (tests/benchmarks/results.md)."""
 
+_STIFFNESS = {"mse": 0.5}
+"""Squared differences are mostly those of a few sharp edges; the rest of the image says little against stiffness."""
+
 WORKING_SPACING_MM = 3.0
 """Half of the coarse level's. Images that are coarser themselves are not refined."""
 
@@ -100,7 +103,7 @@ def _by_field(
     before, better = 0, False
     notes: dict[str, None] = {}
     finest_mm = finest_spacing_mm(fixed)
-    usual = settings.stiffness * usual_smoothness(fixed, moving, _CONTROL_STRIDE * finest_mm)
+    usual = settings.stiffness * usual_smoothness(fixed, moving, settings.similarity, _CONTROL_STRIDE * finest_mm)
     smoothness = usual if settings.smoothness is None else settings.smoothness
     levels = ((2 * working_spacing_mm(fixed), coarse), (finest_mm, settings.iterations - coarse))
     for spacing_mm, count in levels:
@@ -215,10 +218,10 @@ def finest_spacing_mm(fixed: Volume) -> float:
     return max(min(max(_FINEST_SPACING_MM, affordable_mm), WORKING_SPACING_MM), min(fixed.geometry.spacing_xyz_mm))
 
 
-def usual_smoothness(fixed: Volume, moving: Volume, cell_mm: float) -> float:
+def usual_smoothness(fixed: Volume, moving: Volume, similarity: str, cell_mm: float) -> float:
     """λ of the bending energy of control points that far apart."""
     both_ct = fixed.modality == moving.modality == "CT"
-    return _BENDING_MM2[both_ct] / cell_mm**2
+    return _STIFFNESS.get(similarity, 1.0) * _BENDING_MM2[both_ct] / cell_mm**2
 
 
 def _by_network(

@@ -321,7 +321,8 @@ def _field_smoothness(fixed: Volume, moving: Volume, settings: RegionalSettings,
     """λ of the bending energy of control points on a grid of that spacing."""
     if settings.smoothness is not None:
         return settings.smoothness
-    return _STIFFER * settings.stiffness * usual_smoothness(fixed, moving, _CONTROL_STRIDE * spacing_mm)
+    cell_mm = _CONTROL_STRIDE * spacing_mm
+    return _STIFFER * settings.stiffness * usual_smoothness(fixed, moving, settings.similarity, cell_mm)
 
 
 def _by_image(
