@@ -18,15 +18,20 @@ def grad_l1(displacement_vox: Tensor) -> Tensor:
     return _mean_over_axes(displacement_vox, torch.abs)
 
 
-def bending_energy(displacement_vox: Tensor) -> Tensor:
+def bending_energy(displacement_vox: Tensor, spacing_zyx: tuple[float, float, float] = (1.0, 1.0, 1.0)) -> Tensor:
     """Sum over pairs of axes of the mean squared second difference, (B, 3, D, H, W) (Rueckert et al. 1999).
 
-    Unlike the first differences it leaves an even stretch, as of a lung that fills, without a price.
+    Unlike the first differences it leaves an even stretch, as of a lung that fills, without a price. `spacing_zyx`: the
+    size of a voxel in the unit of length that counts.
     """
-    axes = range(2, displacement_vox.dim())
-    slopes = {axis: torch.diff(displacement_vox, dim=axis) for axis in axes}
-    pairs = [(a, b) for a in axes for b in axes if a <= b and displacement_vox.shape[b] > 1 + (a == b)]
-    bends = [(1 if a == b else 2) * torch.diff(slopes[a], dim=b).square().mean() for a, b in pairs if slopes[a].numel()]
+    axes = range(3)
+    moved = torch.cat([spacing_zyx[axis] * displacement_vox[:, axis : axis + 1] for axis in axes], dim=1)
+    slopes = [torch.diff(moved, dim=axis + 2) / spacing_zyx[axis] for axis in axes]
+    sizes = displacement_vox.shape[2:]
+    pairs = [(a, b) for a in axes for b in axes if a <= b and sizes[a] > 1 and sizes[b] > 1 + (a == b)]
+    bends = [
+        (1 if a == b else 2) * torch.diff(slopes[a], dim=b + 2).square().mean() / spacing_zyx[b] ** 2 for a, b in pairs
+    ]
     return torch.stack(bends).sum() if bends else displacement_vox.sum() * 0.0
 
 

@@ -13,6 +13,7 @@ from torch import Tensor
 from engine.geometry import Geometry
 from engine.guidance import Guidance
 from engine.losses.regularity import bending_energy
+from engine.noise import noise_hu
 from engine.optimize.descent import Outcome, Problem, descend
 from engine.optimize.general import case_network, finished, network_pair
 from engine.optimize.guide import compared, guiding
@@ -27,8 +28,11 @@ from engine.shapes import DisplacementArray
 from engine.spatial.resample import displacement_on, gaussian, resampled, resized_displacement
 from engine.volume import Volume, hu_from_normalized_rmse
 
-_BENDING_MM2 = {True: 55.0, False: 150.0}
-"""Weight of the bending energy, by whether both images are CTs: streaks ask for more (tests/benchmarks/results.md)."""
+_BENDING_MM2_PER_HU = 14.0
+"""Weight of the bending energy for each HU of noise in the noisier image: streaks ask for more of it than CT does."""
+
+_NOISE_HU = (3.0, 15.0)
+"""Below and beyond these the weight stays."""
 
 _STIFFNESS = {"mse": 0.5}
 """Squared differences are mostly those of a few sharp edges; the rest of the image says little against stiffness."""
@@ -116,7 +120,12 @@ def _by_field(
         else:
             carried = resized_displacement(found, geometry, grid.geometry)
         problem = _problem(fixed, start, begin, lambda whole: whole, settings, smoothness, preview)
-        problem = replace(problem, roughness=bending_energy, coarse_step=_CONTROL_STRIDE, settles_after=_SETTLES_AFTER)
+        problem = replace(
+            problem,
+            coarse_step=_CONTROL_STRIDE,
+            settles_after=_SETTLES_AFTER,
+            roughness=bending_on(grid.geometry),
+        )
         control = ControlGrid(grid.geometry.shape_zyx, _CONTROL_STRIDE, device, carried)
         outcome: Outcome = yield from descend(problem, control, count, before, settings.iterations)
         found, geometry, notes = outcome.residual, grid.geometry, notes | dict.fromkeys(outcome.notes)
@@ -220,8 +229,15 @@ def finest_spacing_mm(fixed: Volume) -> float:
 
 def usual_smoothness(fixed: Volume, moving: Volume, similarity: str, cell_mm: float) -> float:
     """λ of the bending energy of control points that far apart."""
-    both_ct = fixed.modality == moving.modality == "CT"
-    return _STIFFNESS.get(similarity, 1.0) * _BENDING_MM2[both_ct] / cell_mm**2
+    noise = min(max(noise_hu(fixed), noise_hu(moving), _NOISE_HU[0]), _NOISE_HU[1])
+    return _STIFFNESS.get(similarity, 1.0) * _BENDING_MM2_PER_HU * noise / cell_mm**2
+
+
+def bending_on(geometry: Geometry) -> Callable[[Tensor], Tensor]:
+    """The bending energy of displacements on a grid."""
+    least_mm = min(geometry.spacing_zyx_mm)
+    z, y, x = (mm / least_mm for mm in geometry.spacing_zyx_mm)
+    return lambda displacement_vox: bending_energy(displacement_vox, (z, y, x))
 
 
 def _by_network(

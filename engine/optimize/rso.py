@@ -19,7 +19,6 @@ from torch import Tensor
 from engine.errors import InputError
 from engine.geometry import Triple
 from engine.guidance import Guidance
-from engine.losses.regularity import bending_energy
 from engine.models import Model, find_model
 from engine.optimize.collar import COLLAR_VOX, collared, window, working_crop
 from engine.optimize.commit import Share, certify, commit
@@ -27,6 +26,7 @@ from engine.optimize.descent import Outcome, Problem, descend
 from engine.optimize.general import case_network, network_pair
 from engine.optimize.guide import compared, guiding
 from engine.optimize.iso import (
+    bending_on,
     on_grid,
     told_rmse_hu,
     usual_smoothness,
@@ -307,7 +307,7 @@ def _crop_by_field(crop: Region, settings: RegionalSettings, preview: bool) -> J
             carried = resized_displacement(found[0].residual, found[1].grid.geometry, working.grid.geometry)
         control = ControlGrid(shape, _CONTROL_STRIDE, crop.device, carried)
         problem = _crop_problem(crop, working, settings, smoothness, _CONTROL_STRIDE, preview)
-        problem = replace(problem, roughness=bending_energy)
+        problem = replace(problem, roughness=bending_on(working.grid.geometry))
         job = descend(problem, control, count, done, last)
         outcome: Outcome = yield from (to_its_end(job) if stopped else job)
         found, done = (outcome, working), outcome.iterations
@@ -362,7 +362,7 @@ def _by_image(
         watched=seen,
     )
     if settings.by == "field":
-        problem = replace(problem, roughness=bending_energy)
+        problem = replace(problem, roughness=bending_on(grid.geometry))
     outcome: Outcome = yield from descend(problem, what, settings.iterations)
     change = resized_displacement(outcome.residual, grid.geometry, crop.voxels.grid.geometry)
     faded = as_tensor(crop.weight, device) * change

@@ -52,6 +52,15 @@ def test_bending_energy_of_a_curve_and_a_twist() -> None:
     assert bending_energy(field).item() == pytest.approx((2.0**2 + 2 * 3.0**2) / 3)
 
 
+def test_bending_energy_means_the_same_on_thick_slices() -> None:
+    """u_x = 0.01 z² mm: a second derivative of 0.02 per mm in one of three components, on slices of 1 and of 5 mm."""
+    for thick in (1.0, 5.0):
+        z_mm = thick * torch.arange(9.0)
+        field = torch.zeros(1, 3, 9, 4, 4)
+        field[0, 2] = (0.01 * z_mm**2).view(9, 1, 1)
+        assert bending_energy(field, (thick, 1.0, 1.0)).item() == pytest.approx(0.02**2 / 3, rel=1e-3)
+
+
 def test_an_even_stretch_bends_nothing() -> None:
     assert bending_energy(_along(0, 0.6, 1) + _along(2, -0.3, 2)).item() == pytest.approx(0.0, abs=1e-10)
 
