@@ -24,8 +24,8 @@ _known: WeakKeyDictionary[Volume, float] = WeakKeyDictionary()
 def noise_hu(volume: Volume) -> float:
     """Median difference of a voxel of 3 mm from the mean of its six neighbors, within soft tissue.
 
-    In the middle of the patient, 3 to 5 HU in CT, 8 to 11 in cone-beam CT of 40 projections; 0 where there is hardly any
-    soft tissue.
+    In the middle of the patient: 3 to 5 HU in CT, 8 to 11 in cone-beam CT of 40 projections, 0 where there is hardly
+    any soft tissue.
     """
     if volume not in _known:
         _known[volume] = _measured(volume)

@@ -106,7 +106,12 @@ def _register(commands: _Commands) -> None:
     parser.add_argument(
         "--fit", choices=("closer", "balanced", "smoother"), default="balanced", help="of every refinement"
     )
-    parser.add_argument("--weight", type=float, metavar="W", help="expert: weight of the roughness, instead of --fit")
+    parser.add_argument(
+        "--weight",
+        type=float,
+        metavar="W",
+        help="expert: weight of the roughness, instead of --fit; by field that of the bending energy, in control cells",
+    )
     parser.add_argument(
         "--points", nargs=2, metavar=("FIXED_PTS", "MOVING_PTS"), help="the same places in both: refinement goes there"
     )
