@@ -36,13 +36,18 @@ def with_enough_memory(device: torch.device, job: Callable[[torch.device], Job[_
     return result, True
 
 
+def is_of_full_memory(error: RuntimeError | MemoryError) -> bool:
+    """Whether an error says that there was no memory left, on a GPU or on the machine."""
+    return isinstance(error, MemoryError) or any(sign in str(error) for sign in _SIGNS_OF_A_FULL_MEMORY)
+
+
 def _told_apart(
     device: torch.device, job: Callable[[torch.device], Job[_Result]]
 ) -> Generator[Progress, Command | None, _Result]:
     try:
         return (yield from job(device))
     except (RuntimeError, MemoryError) as error:
-        if not isinstance(error, MemoryError) and not any(sign in str(error) for sign in _SIGNS_OF_A_FULL_MEMORY):
+        if not is_of_full_memory(error):
             raise
         if device.type == "cuda":
             raise _GpuFullError from error
@@ -53,6 +58,7 @@ def _on_the_cpu(job: Callable[[torch.device], Job[_Result]]) -> Generator[Progre
     """When no traceback holds any more what fills the GPU."""
     import torch
 
-    torch.cuda.empty_cache()
+    with suppress(RuntimeError):  # of torch's allocator; the CPU needs none of it
+        torch.cuda.empty_cache()
     yield Progress("memory", 0, 0, note="the GPU's memory is full, going on on the CPU")
     return (yield from _told_apart(torch.device("cpu"), job))

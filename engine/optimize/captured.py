@@ -7,7 +7,8 @@ A small network's iteration is a few milliseconds of work behind as many of laun
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from contextlib import suppress
+from typing import ClassVar, Protocol
 
 import torch
 from torch import Tensor
@@ -31,18 +32,32 @@ class Graphs(Protocol):
 
 
 class CudaGraphs:
-    """Graphs of one memory pool, as torch.cuda makes them."""
+    """Graphs of one memory pool, as torch.cuda makes them. None any more in a process in which recording one failed.
+
+    Of a recording that was broken off torch keeps more than can be put right from here.
+    """
+
+    _has_failed: ClassVar[bool] = False
 
     def __init__(self) -> None:
+        """Begin a pool.
+
+        Raises:
+            RuntimeError: a recording failed in this process.
+        """
+        if CudaGraphs._has_failed:
+            raise RuntimeError("A recording failed before.")
         self._pool = torch.cuda.graph_pool_handle()
 
     def warm_up(self, run: Callable[[], None]) -> None:
         """On a stream of its own, as recording will be."""
         side = torch.cuda.Stream()
         side.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(side):
-            run()
-        torch.cuda.current_stream().wait_stream(side)
+        try:
+            with torch.cuda.stream(side):
+                run()
+        finally:
+            torch.cuda.current_stream().wait_stream(side)
 
     def record(self, part: Part) -> tuple[tuple[Tensor, ...], Callable[[], None]]:
         """Kernels are recorded, not run; other threads may go on using the device."""
@@ -50,9 +65,23 @@ class CudaGraphs:
         try:
             with torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"):
                 outputs = part()
+        except BaseException:
+            CudaGraphs._has_failed = True
+            self._end_allocating()
+            raise
         finally:
             torch.cuda.set_stream(stream)  # a recording that fails leaves its own stream behind
         return outputs, graph.replay
+
+    def _end_allocating(self) -> None:
+        """What `capture_end` leaves out where the recording is invalid, as in `torch.cuda.use_mem_pool`.
+
+        Else the allocator believes that it is recorded until the process ends, and gives no memory back.
+        """
+        device = torch.cuda.current_device()
+        with suppress(RuntimeError):  # where the recording did end
+            torch._C._cuda_endAllocateToPool(device, self._pool)  # noqa: SLF001  no public name
+            torch._C._cuda_releasePool(device, self._pool)  # noqa: SLF001
 
 
 class Recording:

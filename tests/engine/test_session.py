@@ -348,6 +348,11 @@ def test_only_a_full_memory_is_the_user_s_problem(raised: Exception, expected: t
         _run(case, IsoSettings(1))
 
 
+def _refused() -> None:
+    """As the allocator does that believes in a recording under way."""
+    raise RuntimeError("captures_underway.empty() INTERNAL ASSERT FAILED")
+
+
 def test_a_gpu_without_memory_leaves_the_step_to_the_cpu(case: Case, monkeypatch) -> None:
     real = session._job
 
@@ -359,6 +364,7 @@ def test_a_gpu_without_memory_leaves_the_step_to_the_cpu(case: Case, monkeypatch
 
     monkeypatch.setattr(session, "_job", on_a_small_gpu)
     monkeypatch.setattr(Runtime, "torch_device", lambda self: torch.device("cuda"))
+    monkeypatch.setattr(torch.cuda, "empty_cache", _refused)
     reports: list[Progress] = []
 
     result = finish(run_step(case, IsoSettings(2), ONE_THREAD), reports.append)

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -110,6 +112,82 @@ def test_what_was_changed_is_put_back_where_recording_fails() -> None:
     assert (walk.x.tolist(), walk.slope.tolist()) == ([1.0, -2.0], [2.0, -4.0])
 
 
+class _Streams:
+    """Stands for torch.cuda, and says what is asked of it."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.told: list[str] = []
+        self.here, self.side = (SimpleNamespace(wait_stream=self._waits(name)) for name in ("here", "side"))
+        for name, stand_in in {
+            "graph_pool_handle": lambda: (0, 7),
+            "CUDAGraph": lambda: SimpleNamespace(replay=lambda: None),
+            "graph": lambda graph, pool, capture_error_mode: nullcontext(),
+            "current_device": lambda: 2,
+            "current_stream": lambda: self.here,
+            "set_stream": lambda stream: None,
+            "Stream": lambda: self.side,
+            "stream": lambda stream: nullcontext(),
+        }.items():
+            monkeypatch.setattr(torch.cuda, name, stand_in)
+        for name in ("_cuda_endAllocateToPool", "_cuda_releasePool"):
+            monkeypatch.setattr(torch._C, name, self._tells(name))
+        monkeypatch.setattr(CudaGraphs, "_has_failed", False)
+
+    def _waits(self, name: str) -> Callable[[object], None]:
+        return lambda other: self.told.append(f"{name} waits for {'side' if other is self.side else 'here'}")
+
+    def _tells(self, name: str) -> Callable[[int, tuple[int, int]], None]:
+        return lambda device, pool: self.told.append(f"{name} {device} {pool}")
+
+
+def _invalid() -> tuple[Tensor, ...]:
+    raise RuntimeError("CUDA error: operation failed due to a previous error during capture")
+
+
+def test_the_allocator_is_told_that_a_broken_recording_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else it skips what it tries when memory is short, and refuses to give any back, until the process ends."""
+    streams = _Streams(monkeypatch)
+
+    with pytest.raises(RuntimeError, match="during capture"):
+        CudaGraphs().record(_invalid)
+
+    assert streams.told == ["_cuda_endAllocateToPool 2 (0, 7)", "_cuda_releasePool 2 (0, 7)"]
+
+
+def test_a_pool_that_was_left_already_is_not_released(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where the recording ends although the part fails; the graph releases it. The error stays the part's."""
+    streams = _Streams(monkeypatch)
+
+    def not_recording(device: int, pool: tuple[int, int]) -> None:
+        raise RuntimeError("endAllocatePool: not currently recording to mempool_id")
+
+    monkeypatch.setattr(torch._C, "_cuda_endAllocateToPool", not_recording)
+
+    with pytest.raises(RuntimeError, match="during capture"):
+        CudaGraphs().record(_invalid)
+    assert streams.told == []
+
+
+def test_after_a_broken_recording_none_is_begun(monkeypatch: pytest.MonkeyPatch) -> None:
+    _Streams(monkeypatch)
+    outputs, _ = CudaGraphs().record(lambda: (torch.ones(1),))
+    with pytest.raises(RuntimeError, match="during capture"):
+        CudaGraphs().record(_invalid)
+
+    assert outputs[0].item() == 1.0
+    with pytest.raises(RuntimeError, match="failed before"):
+        CudaGraphs()
+
+
+def test_a_warm_up_that_fails_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    streams = _Streams(monkeypatch)
+
+    with pytest.raises(RuntimeError, match="during capture"):
+        CudaGraphs().warm_up(_invalid)  # type: ignore[arg-type]
+
+    assert streams.told == ["side waits for here", "here waits for side"]
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device to record on")
 def test_a_gpu_records_and_replays_a_step_with_its_gradient() -> None:
     """The first part leaves a graph of autograd behind, the second goes back through it, as refinement does."""
@@ -134,3 +212,16 @@ def test_a_gpu_records_and_replays_a_step_with_its_gradient() -> None:
         losses.append(recording.replay(1)[0].item())
 
     assert losses == [1.25, 0.3125, 0.078125]
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device whose recording is broken")
+def test_memory_is_given_back_after_a_broken_recording(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(CudaGraphs, "_has_failed", False)
+
+    def waits() -> tuple[Tensor, ...]:
+        return (torch.ones(1, device="cuda") * torch.ones(1, device="cuda").item(),)
+
+    with pytest.raises(RuntimeError):
+        CudaGraphs().record(waits)
+
+    torch.cuda.empty_cache()
