@@ -54,7 +54,8 @@ class Morph2d(nn.Module):
         for block in self.up:
             larger = F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
             x = _modulated(block(torch.cat([skips.pop(), larger], dim=1)), next(modulations))
-        displacement: Tensor = self.flow(x)
+        with torch.autocast(x.device.type, enabled=False):
+            displacement: Tensor = self.flow(x.float())
         return displacement
 
 

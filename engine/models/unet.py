@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from monai.networks.nets import UNet
 from torch import Tensor, nn
@@ -25,7 +27,12 @@ class PaperUNet(nn.Module):
 
     def forward(self, moving: Tensor, fixed: Tensor) -> Tensor:
         """Images (B, 1, D, H, W), sizes multiples of 16, to displacement (B, 3, D, H, W) in voxels."""
-        displacement: Tensor = self.unet(torch.cat([fixed, moving], dim=1))
+        *body, head = cast(nn.Sequential, self.unet.model)
+        features = torch.cat([fixed, moving], dim=1)
+        for layer in body:
+            features = layer(features)
+        with torch.autocast(features.device.type, enabled=False):
+            displacement: Tensor = head(features.float())
         return displacement
 
 

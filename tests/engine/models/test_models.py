@@ -24,6 +24,20 @@ def test_every_row_of_the_table_is_a_network_that_registers(name: str) -> None:
     assert row.spacing_mm > 0
 
 
+@pytest.mark.parametrize("name", [name for name, row in MODELS.items() if row.learned])
+def test_a_displacement_keeps_its_digits_under_autocast(name: str) -> None:
+    """In bfloat16 it would be a multiple of 1/64 voxel beyond 2 voxels."""
+    torch.manual_seed(0)
+    network = MODELS[name].build().eval()
+    images = torch.rand(2, 1, 1, 32, 32, 32)
+
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        displacement = network(*images)
+
+    assert displacement.dtype == torch.float32
+    assert not torch.equal(displacement, displacement.bfloat16().float())
+
+
 def test_weights_of_one_s_own_follow_the_name(tmp_path: Path) -> None:
     torch.manual_seed(7)
     own = MODELS["general"].build()
