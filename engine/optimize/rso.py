@@ -296,6 +296,7 @@ def _crop_by_field(crop: Region, settings: RegionalSettings, preview: bool) -> J
     finest_mm = min(voxels.spacing_xyz_mm)
     smoothness = _field_smoothness(crop.fixed, crop.moving, settings, finest_mm)
     found: tuple[Outcome, _Working] | None = None
+    notes: dict[str, None] = {}
     done, last, stopped = 0, settings.iterations, False
     for factor, share in _LEVELS:
         count = last - done if factor == 1 else round(share * last)
@@ -310,7 +311,8 @@ def _crop_by_field(crop: Region, settings: RegionalSettings, preview: bool) -> J
         problem = replace(problem, roughness=bending_on(working.grid.geometry))
         job = descend(problem, control, count, done, last)
         outcome: Outcome = yield from (to_its_end(job) if stopped else job)
-        found, done = (outcome, working), outcome.iterations
+        notes |= dict.fromkeys(outcome.notes)
+        found, done = (replace(outcome, notes=tuple(notes)), working), outcome.iterations
         if outcome.stopped:
             last, stopped = min(last, done + _AFTER_STOP), True
     assert found is not None

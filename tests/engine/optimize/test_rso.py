@@ -8,6 +8,8 @@ import pytest
 import torch
 
 from engine.errors import InputError
+from engine.optimize import descent
+from engine.optimize.captured import Graphs
 from engine.optimize.collar import COLLAR_VOX, collared
 from engine.optimize.rso import Regional, RegionalSettings, limited, rso
 from engine.progress import STOP, Job, PreviewClock, Progress, finish
@@ -166,6 +168,25 @@ def test_nothing_better_is_an_answer(pair, start, settings) -> None:
     np.testing.assert_array_equal(regional.displacement_vox, start.displacement_vox)
     assert regional.box_rmse_hu_after == regional.box_rmse_hu_before
     assert regional.certificate.passed
+
+
+def test_a_recording_that_fails_at_the_coarse_level_is_told(
+    pair, start, settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of 100 iterations the 20 at the voxels are too few to be recorded, and say nothing of it."""
+
+    def refused() -> Graphs:
+        raise RuntimeError("CUDA error: operation not permitted when stream is capturing")
+
+    def steps(look, what, iterations: int) -> descent._Steps:
+        return descent._RecordedSteps(look, what, iterations >= descent._LEAST_RECORDED, refused)
+
+    monkeypatch.setattr(descent, "_steps", steps)
+    regional = finish(
+        rso(pair.fixed, pair.moving, start, replace(settings("field", "crop"), iterations=100), CPU, False)
+    )
+
+    assert "the GPU's steps were launched one by one, since their recording failed" in regional.notes
 
 
 def test_a_box_beside_the_face_of_the_image_is_refined_up_to_the_face(pair, start, settings) -> None:
