@@ -116,7 +116,7 @@ class Display(QObject):
         self._hold("other", None if other is None else case.states[other])
         self._hold("unrefined", case.unrefined() if store.boxes else None)
 
-    def preview(self, preview: Preview, iteration: int) -> None:
+    def preview(self, preview: Preview) -> None:
         """Lay a live preview over the warped image and the displacement, so that what follows from that moves too."""
         pictures, case = self._store.pictures, self._store.case
         if pictures is None or case is None:
@@ -130,7 +130,7 @@ class Display(QObject):
                 self._under = unknown if pictures.warped_hu is None else pictures.warped_hu
             live = Patched(self._under, preview.region, preview.warped_hu)
         self._field = engine.LiveField(pictures.geometry, case.current.displacement_vox, preview)
-        shown = replace(pictures, warped_hu=live, displacement_vox=self._field, live_iteration=iteration)
+        shown = replace(pictures, warped_hu=live, displacement_vox=self._field, live_iteration=preview.iteration)
         self._set(replace(shown, labels=self._labels_of(case)))
 
     def end_preview(self) -> None:

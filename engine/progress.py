@@ -34,13 +34,15 @@ class Preview:
     """The warped image as it stands, inside `region` of the fixed grid, and the displacement that makes it.
 
     `displacement_vox` (3, z, y, x): u on `grid`, in its voxels; that grid is parallel to the fixed one and holds the
-    region. All arrays are copies of their own.
+    region. `iteration`: the one whose state it shows, a few before the report that carries it where it came from a GPU.
+    All arrays are copies of their own.
     """
 
     region: Box
     warped_hu: HuArray
     displacement_vox: DisplacementArray
     grid: Geometry
+    iteration: int
 
 
 @dataclass(frozen=True, slots=True, eq=False)

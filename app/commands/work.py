@@ -78,9 +78,9 @@ class Work(QObject):
     def _take_reports(self, reports: list[Progress]) -> None:
         for progress in reports:
             self.store.run.take(progress)
-        previewed = [progress for progress in reports if progress.preview is not None]
-        if previewed:
-            self.display.preview(previewed[-1].preview, previewed[-1].done)
+        previews = [progress.preview for progress in reports if progress.preview is not None]
+        if previews:
+            self.display.preview(previews[-1])
         self.store.run_changed.emit()
 
     def _finish(self, state: str, then: Callable[[], object]) -> None:

@@ -107,7 +107,7 @@ def descend(problem: Problem, what: Parametrization, iterations: int, before: in
         kept = (problem.error_may_grow or figures.mse <= highest_mse) and figures.score < best.score
         if kept:
             best = steps.kept(state, figures)
-        preview = previews.next(residual.detach())
+        preview = previews.next(residual.detach(), before + iteration)
         command = yield _progress(problem, figures, before + iteration, of or iterations, preview, kept)
         if command is STOP:
             return replace(best, iterations=before + iteration, stopped=True, notes=steps.notes)

@@ -9,6 +9,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from engine.fallback import is_of_full_memory
 from engine.geometry import Geometry
 from engine.progress import Preview, PreviewClock
 from engine.roi import Box
@@ -26,9 +27,9 @@ class Sight:
     grid: Geometry
     draw: Callable[[Tensor], Drawn]
 
-    def preview(self, image_hu: Tensor, displacement_vox: Tensor) -> Preview:
-        """Of what was drawn and lies on the CPU."""
-        return Preview(self.region, image_hu.numpy(), as_array(displacement_vox).copy(), self.grid)
+    def preview(self, iteration: int, image_hu: Tensor, displacement_vox: Tensor) -> Preview:
+        """Of what was drawn at an iteration and lies on the CPU."""
+        return Preview(self.region, image_hu.numpy(), as_array(displacement_vox).copy(), self.grid, iteration)
 
 
 class Copies(Protocol):
@@ -65,31 +66,44 @@ class CudaCopies:
 
 
 class Previews:
-    """Previews at the pace of a clock. One at a time is on its way; it comes with the iteration that finds it there."""
+    """Previews at the pace of a clock. One at a time is on its way; it comes with the iteration that finds it there.
+
+    Where there is no memory for one, none follows: a refinement does without.
+    """
 
     def __init__(self, sight: Sight | None, copies: Callable[[Drawn], Copies] | None) -> None:
         """`copies`: begins to fetch what was drawn, or none where it lies on the CPU already."""
         self._sight, self._copies, self._clock = sight, copies, PreviewClock()
-        self._coming: Copies | None = None
+        self._coming: tuple[int, Copies] | None = None
 
     @classmethod
     def on(cls, device: torch.device, sight: Sight | None) -> Previews:
         return cls(sight, CudaCopies if device.type == "cuda" else None)
 
     @torch.no_grad()
-    def next(self, residual: Tensor) -> Preview | None:
-        """Of this residual, or of one shortly before; none where none is due or there yet."""
+    def next(self, residual: Tensor, iteration: int) -> Preview | None:
+        """Of this residual, that of an iteration, or of one shortly before; none where none is due or there yet."""
         if self._sight is None:
             return None
+        try:
+            return self._next(self._sight, residual, iteration)
+        except (RuntimeError, MemoryError) as error:
+            if not is_of_full_memory(error):
+                raise
+            self._sight = self._coming = None
+            return None
+
+    def _next(self, sight: Sight, residual: Tensor, iteration: int) -> Preview | None:
         if self._coming is not None:
-            if not self._coming.are_there():
+            begun, copies = self._coming
+            if not copies.are_there():
                 return None
-            coming, self._coming = self._coming, None
-            return self._sight.preview(*coming.tensors())
+            self._coming = None
+            return sight.preview(begun, *copies.tensors())
         if not self._clock.due():
             return None
-        drawn = self._sight.draw(residual)
+        drawn = sight.draw(residual)
         if self._copies is None:
-            return self._sight.preview(*drawn)
-        self._coming = self._copies(drawn)
+            return sight.preview(iteration, *drawn)
+        self._coming = iteration, self._copies(drawn)
         return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Generator, Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType, SimpleNamespace
 from typing import Any
@@ -103,7 +104,8 @@ class FakeEngine:
             while done < total:
                 done += 1
                 errors_hu = 200.0 - done, 150.0 - done
-                command = yield Progress(name, done, total, *errors_hu, shown if preview else None, best=done == 2)
+                drawn = replace(shown, iteration=done) if preview else None
+                command = yield Progress(name, done, total, *errors_hu, drawn, best=done == 2)
                 if command is STOP:
                     break
                 time.sleep(0.001)
@@ -114,12 +116,13 @@ class FakeEngine:
         return case.current.after(step(name, done, getattr(settings, "box", None)), displacement_vox=displacement)
 
 
-def previewed(case: Case, box: Box | None = None, hu: float = 0.0) -> Preview:
+def previewed(case: Case, box: Box | None = None, hu: float = 0.0, iteration: int = 1) -> Preview:
     """Of the whole image or a box: one value, and tissue that comes from one voxel on along every axis."""
     geometry = case.fixed.geometry
     region = box or Box.whole(geometry.shape_zyx)
     displacement = np.ones((3, *region.shape_zyx), np.float32)
-    return Preview(region, np.full(region.shape_zyx, hu, np.float32), displacement, geometry.cropped(region))
+    image_hu = np.full(region.shape_zyx, hu, np.float32)
+    return Preview(region, image_hu, displacement, geometry.cropped(region), iteration)
 
 
 def _name(settings: Any, case: Case) -> str:

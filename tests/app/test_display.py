@@ -3,10 +3,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from app.store import Run
 from app.viewer import pane
 from app.viewer.overlays import OVERLAYS
 from app.viewer.pictures import _CUT, box_rmse_hu
 from app.viewer.planes import Plane
+from engine.progress import Progress
 from engine.roi import Box
 from engine.structures import Structures
 from tests.app.conftest import previewed
@@ -17,7 +19,7 @@ def test_a_preview_of_the_whole_image_is_shown_without_a_copy(opened, qtbot):
     display = opened.commands.display
     before = opened.store.pictures.warped_hu
     preview = previewed(opened.store.case, hu=7)
-    display.preview(preview, 1)
+    display.preview(preview)
     assert opened.store.pictures.warped_hu is preview.warped_hu
     display.end_preview()
     assert opened.store.pictures.warped_hu is before
@@ -29,7 +31,7 @@ def test_a_preview_of_a_box_leaves_the_image_of_the_case_alone_and_copies_nothin
     before = store.pictures.warped_hu
     kept = before.copy()
     for box, value in ((Box(2, 5, 3, 6, 1, 4), 7), (Box(3, 6, 3, 6, 1, 4), 9)):
-        display.preview(previewed(store.case, box, value), 1)
+        display.preview(previewed(store.case, box, value))
         shown = store.pictures.warped_hu
         assert shown.base is before
         assert (shown[box.slices_zyx] == value).all()
@@ -55,7 +57,7 @@ def test_a_preview_cuts_and_paints_anew_only_what_it_changes(opened, monkeypatch
     monkeypatch.setattr(Plane, "slice_of", lambda *given: (cut.append(given[0].name), slice_of(*given))[1])
     monkeypatch.setattr(pane, "image_of", lambda *given: (drawn.append(1), image_of(*given))[1])
     before = [dict(one._images) for one in opened.grid.panes]
-    opened.commands.display.preview(previewed(store.case, box, 7), 1)
+    opened.commands.display.preview(previewed(store.case, box, 7))
     opened.grid.refresh()
     assert sorted(cut) == ["axial", "coronal", "sagittal"]
     images = [one.state.slot.image for one in opened.grid.panes]
@@ -136,7 +138,7 @@ def titles(window):
 def test_a_preview_is_said_to_be_live_and_leaves_no_mark(opened, qtbot):
     display = opened.commands.display
     plain = titles(opened)
-    display.preview(previewed(opened.store.case), 40)
+    display.preview(previewed(opened.store.case, iteration=40))
     shown = titles(opened)
     assert shown["warped"] == "Warped, live: iteration 40"
     assert shown["difference"].endswith(", live: iteration 40")
@@ -167,6 +169,14 @@ def test_a_step_that_ends_leaves_no_mark(opened, fake_engine, qtbot):
     assert titles(opened) == plain
 
 
+def test_a_preview_from_a_gpu_tells_the_iteration_that_it_shows(opened):
+    """It is reported some iterations later, once it is there."""
+    opened.store.set_run(Run("ISO"))
+    reports = [Progress("iso", 42, 100, preview=previewed(opened.store.case, iteration=40)), Progress("iso", 43, 100)]
+    opened.commands._take_reports(reports)
+    assert titles(opened)["warped"] == "Warped, live: iteration 40"
+
+
 def test_contours_and_displacement_follow_a_preview(opened, qtbot):
     """Tissue comes from one voxel on, so the structure is drawn one voxel further back, and inside the box alone."""
     store, display = opened.store, opened.commands.display
@@ -177,14 +187,14 @@ def test_contours_and_displacement_follow_a_preview(opened, qtbot):
     store.change_view(overlays=frozenset({"contours"}))
     wait_idle(opened, qtbot)
     before = store.pictures.labels
-    display.preview(previewed(store.case), 1)
+    display.preview(previewed(store.case))
     carried = store.pictures.labels.warped
     assert store.pictures.labels.aligned is not carried
     np.testing.assert_array_equal(carried[5, :, :], np.roll(moving, -1, (1, 2))[6])
     assert float(store.pictures.displacement_vox[2][5, 9, 12]) == 1
     store.case_changed.emit()
     assert store.pictures.labels.warped is carried, "what else changes meanwhile does not take the live contours away"
-    display.preview(previewed(store.case, Box(0, 10, 0, 20, 0, 12)), 2)
+    display.preview(previewed(store.case, Box(0, 10, 0, 20, 0, 12)))
     shown = store.pictures.labels.warped[5, :, :]
     np.testing.assert_array_equal(shown[:, :10], np.roll(moving, -1, (1, 2))[6][:, :10])
     np.testing.assert_array_equal(shown[:, 10:], moving[5][:, 10:])
@@ -198,7 +208,7 @@ def test_contours_and_displacement_follow_a_preview(opened, qtbot):
 def test_every_overlay_follows_a_preview_in_every_orientation(opened, qtbot):
     store = opened.store
     store.change_view(layout="sheet", overlays=frozenset(OVERLAYS), quantity="change")
-    opened.commands.display.preview(previewed(store.case, Box(2, 20, 3, 16, 1, 9)), 3)
+    opened.commands.display.preview(previewed(store.case, Box(2, 20, 3, 16, 1, 9)))
     for cursor in ((0, 0, 0), (5, 9, 12), (11, 19, 25)):
         store.change_view(cursor_zyx=cursor)
         opened.grid.refresh()

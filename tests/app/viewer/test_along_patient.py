@@ -298,7 +298,7 @@ def test_every_overlay_follows_a_preview(shown, name):
     scale = np.asarray(GRID.spacing_zyx_mm) / working.spacing_zyx_mm
     displacement = np.zeros((3, *working.shape_zyx), np.float32)
     displacement[:] = (np.array([0.5, -1.0, 2.0]) * scale).reshape(3, 1, 1, 1)
-    preview = Preview(region, shown.warped_hu, displacement, working)
+    preview = Preview(region, shown.warped_hu, displacement, working, 1)
     live = replace(shown, displacement_vox=LiveField(GRID, np.zeros_like(shown.displacement_vox), preview))
     view = replace(VIEW, overlays=frozenset({name}))
     before, after = (resolve(pictures, view, Slot("coronal", "warped")) for pictures in (shown, live))

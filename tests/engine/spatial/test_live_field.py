@@ -30,7 +30,7 @@ def live(fixed: Geometry, grid: Geometry) -> tuple[LiveField, np.ndarray]:
     rng = np.random.default_rng(2)
     before = rng.normal(0, 1, (3, *fixed.shape_zyx)).astype(np.float32)
     displacement = rng.normal(0, 1, (3, *grid.shape_zyx)).astype(np.float32)
-    preview = Preview(REGION, np.zeros(REGION.shape_zyx, np.float32), displacement, grid)
+    preview = Preview(REGION, np.zeros(REGION.shape_zyx, np.float32), displacement, grid, 1)
     whole = before.copy()
     inside = (slice(None), *REGION.slices_zyx)
     whole[inside] = resized_displacement(as_tensor(displacement), grid, fixed)[0].numpy()[inside]
