@@ -5,7 +5,7 @@ Beside the current state it holds at most two more: the one that is compared wit
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -36,15 +36,16 @@ _REMEMBERED = 3
 _REMEMBERED_BYTES = 400 * 2**20
 """Of the warped images together: two of 512 × 512 × 200 voxels."""
 
-_DRAWN_FROM = 3
-"""States: the current one, that which is compared with, and the one before any refinement."""
-
 _REST_MS = 150
 """A hand that has not moved for so long rests: then its alignment is shown in every voxel."""
 
 
 class Display(QObject):
-    """Owner of `store.pictures`. `_under`: what previews of a box are laid over."""
+    """Owner of `store.pictures`. `_under`: what previews of a box are laid over.
+
+    `_read`: displacements in files that were read, by whose they are: of the current state, the one that was left for
+    it, the one that is compared with, and the one before any refinement.
+    """
 
     failed = Signal(object)
 
@@ -57,7 +58,7 @@ class Display(QObject):
         self._task: Task | None = None
         self._shown: Registration | None = None
         self._under: HuArray | None = None
-        self._read: deque[DisplacementArray] = deque(maxlen=_DRAWN_FROM)
+        self._read: dict[str, DisplacementArray] = {}
         self._field: LiveField | None = None
         self._moved: MovedImage | None = None
         self._labels: tuple[tuple[object, ...], Labels] | None = None
@@ -104,6 +105,8 @@ class Display(QObject):
         if moving is None or warped is None or not self._is_read(registration.displacement_vox):
             self._request(case, moving, warped)
             shown = _unread(shown) if before is None else _still(shown, before)
+        else:
+            self._know_read("current", registration.displacement_vox)
         self._set(shown)
         self.update_held()
 
@@ -239,8 +242,10 @@ class Display(QObject):
             task.cancel()
             del self._asked[role]
         if registration is None:
+            self._read.pop(role, None)
             self._keep_held(role, None)
         elif (warped := self._known_warped(registration)) is not None and self._is_read(registration.displacement_vox):
+            self._know_read(role, registration.displacement_vox)
             self._keep_held(role, (registration, warped))
         elif asked is not registration and (known is None or known[0] is not registration):
             task = self._worker.submit(job_of(_warped, self._store.case, registration, warped))
@@ -251,7 +256,7 @@ class Display(QObject):
     def _take_held(self, role: str, task: Task, registration: Registration, warped_hu: HuArray) -> None:
         if self._asked.get(role, (None, None))[1] is task:
             del self._asked[role]
-            self._read.append(registration.displacement_vox)
+            self._know_read(role, registration.displacement_vox)
             self._ask_thumbnail(registration, warped_hu)
             self._keep_held(role, (registration, warped_hu))
 
@@ -305,7 +310,8 @@ class Display(QObject):
 
     def _take(self, case: Case, registration: Registration, moving: HuArray, warped: HuArray) -> None:
         self._aligned = (case, registration, moving)
-        self._read.append(registration.displacement_vox)
+        if registration is self._shown:
+            self._know_read("current", registration.displacement_vox)
         self.remember(registration, warped)
         if registration is self._shown and self._store.draft is None and self._store.pictures is not None:
             u = registration.displacement_vox
@@ -320,8 +326,15 @@ class Display(QObject):
 
     def _is_read(self, displacement_vox: DisplacementArray) -> bool:
         """Whether it can be drawn from at once: the first look at what lies in a file takes as long as reading it."""
-        is_in_memory = not isinstance(displacement_vox, np.memmap)
-        return is_in_memory or any(known is displacement_vox for known in self._read)
+        return not _is_in_file(displacement_vox) or any(known is displacement_vox for known in self._read.values())
+
+    def _know_read(self, role: str, displacement_vox: DisplacementArray) -> None:
+        """What is in memory is not kept: it can be drawn from anyway, and is let go when it comes to rest on a file."""
+        known = self._read.pop(role, None)
+        if role == "current" and known is not None and known is not displacement_vox:
+            self._read["left"] = known
+        if _is_in_file(displacement_vox):
+            self._read[role] = displacement_vox
 
     def _known_moving(self, case: Case) -> HuArray | None:
         if self._aligned is None:
@@ -336,9 +349,23 @@ class Display(QObject):
 
 
 def _still(shown: Pictures, before: Pictures) -> Pictures:
-    """With the moving image, and all that carries it, as they were, until it is known what they are now."""
-    kept = {name: getattr(before, name) for name in ("moving_hu", "warped_hu", "displacement_vox", "labels")}
-    return replace(shown, **kept, stale=True)
+    """With the moving image, and all that carries it, as they were, as far as it is not known what they are now.
+
+    Contours that follow a hand are not kept beside an image that does not.
+    """
+    moving = before.moving_hu if shown.moving_hu is None else shown.moving_hu
+    return replace(
+        shown,
+        moving_hu=moving,
+        warped_hu=before.warped_hu if shown.warped_hu is None else shown.warped_hu,
+        displacement_vox=before.displacement_vox,
+        labels=before.labels if moving is before.moving_hu else _unread(shown).labels,
+        stale=True,
+    )
+
+
+def _is_in_file(displacement_vox: DisplacementArray) -> bool:
+    return isinstance(displacement_vox, np.memmap)
 
 
 def _unread(shown: Pictures) -> Pictures:

@@ -103,9 +103,9 @@ def readout_text(pictures: Pictures, index_zyx: Continuous) -> str:
 
 
 def moved_text(pictures: Pictures, index_zyx: Continuous) -> str:
-    """The displacement in patient directions and the local change of volume; nothing outside the image."""
+    """The displacement in patient directions and the local change of volume, where and while they are known."""
     displacement = pictures.displacement_vox
-    if displacement is None or not plane_of(pictures.geometry, "axial").shows(index_zyx):
+    if displacement is None or pictures.stale or not plane_of(pictures.geometry, "axial").shows(index_zyx):
         return ""
     shape = pictures.geometry.shape_zyx
     along_xyz = [value_at(displacement[axis], shape, index_zyx, "linear") for axis in (2, 1, 0)]

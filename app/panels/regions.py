@@ -121,7 +121,7 @@ class RegionsPanel(Panel):
             before = now = None
             if pictures is not None:
                 before = box_rmse_hu(replace(pictures, warped_hu=pictures.unrefined_warped_hu), named.box)
-                now = box_rmse_hu(pictures, named.box)
+                now = None if pictures.stale else box_rmse_hu(pictures, named.box)
             self.table.item(number, 1).setText("" if used else _in_hu(before))
             self.table.item(number, 2).setText(used or _in_hu(now))
             for column in (1, 2):

@@ -40,9 +40,9 @@ class Pictures:
 
     `other_warped_hu`, `other_displacement_vox`, `other_name`: of the state that `ViewState.other_state` names.
     `unrefined_warped_hu`: the warped image before the first refinement. `body`: the patient in the fixed image.
-    `version` grows whenever a value changes, also in place during a live preview. `stale`: the warped image is still
-    that of the state before. `is_draft`: the moving image is being aligned by hand. `live_iteration`: the iteration of
-    a running step whose warped image and displacement these are.
+    `version` grows whenever a value changes, also in place during a live preview. `stale`: the displacement, or
+    the warped image as well, is still that of the state before. `is_draft`: the moving image is being aligned by hand.
+    `live_iteration`: the iteration of a running step whose warped image and displacement these are.
     """
 
     geometry: Geometry
@@ -141,13 +141,13 @@ class Pictures:
 
 
 def hu_at(pictures: Pictures, index_zyx: Continuous) -> dict[ImageName, float | None]:
-    """HU of every image at a voxel or between some; `None` where it is absent or says nothing."""
+    """HU of every image at a voxel or between some; `None` where it is absent, says nothing or may be out of date."""
     values: dict[ImageName, float | None] = {}
     shape = pictures.geometry.shape_zyx
     for image in ("fixed", "moving", "warped"):
         volume = pictures.volume(image)
         value = None if volume is None else float(value_at(volume, shape, index_zyx, "hu"))
-        seen = value is not None and value > PADDING_HU
+        seen = value is not None and value > PADDING_HU and not (pictures.stale and image == "warped")
         if image == "fixed":
             seen = seen and bool(value_at(pictures.fixed_valid, shape, index_zyx, "wholly"))
         values[image] = value if seen else None

@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import gc
+import weakref
+from threading import Event
+
 import numpy as np
 import pytest
 
@@ -8,6 +12,7 @@ from app.viewer import pane
 from app.viewer.overlays import OVERLAYS
 from app.viewer.pictures import _CUT, box_rmse_hu
 from app.viewer.planes import Plane
+from app.worker import job_of
 from engine.progress import Progress
 from engine.roi import Box
 from engine.structures import Structures
@@ -82,13 +87,112 @@ def test_a_displacement_in_a_file_is_drawn_from_when_it_was_read(opened, tmp_pat
     opened.commands.undo()
     assert store.case.current is state
     assert store.pictures.stale
-    for name in ("warped_hu", "displacement_vox", "labels"):
+    for name in ("displacement_vox", "labels"):
         assert getattr(store.pictures, name) is getattr(ahead, name)
+    assert store.pictures.warped_hu is opened.commands.display._known_warped(state), "it is known already"
     wait_pictures(opened, qtbot)
     assert store.pictures.displacement_vox is state.displacement_vox
     assert store.pictures.labels.warped is None
     opened.commands.redo()
     assert not store.pictures.stale, "what is in memory is shown at once"
+
+
+@pytest.fixture
+def held(opened, qtbot):
+    """A window two steps on, and back at the first while the worker, held up by something else, has not read it."""
+    opened.store.change_view(overlays=frozenset({"contours"}))
+    shape = opened.store.fixed.geometry.shape_zyx
+    labels = np.zeros(shape, np.uint8)
+    labels[2:10, 4:16, 6:20] = 1
+    opened.store.set_structures(Structures(labels, labels))
+    opened.store.add_box(Box(4, 10, 5, 9, 2, 6))
+    for _ in range(2):
+        opened.commands.iso()
+        wait_pictures(opened, qtbot)
+    opened.regions.show_errors()
+    opened.release = Event()
+    opened.worker.submit(job_of(opened.release.wait), lasting=True)
+    opened.commands.undo()
+    opened.regions.show_errors()
+    opened.grid.refresh()
+    yield opened
+    opened.release.set()
+    wait_idle(opened, qtbot)
+
+
+def let_read(window, qtbot):
+    window.release.set()
+    wait_pictures(window, qtbot)
+    window.regions.show_errors()
+
+
+def dashed(window):
+    """Images on which a contour is shown that comes from the moving image."""
+    panes = window.grid.panes
+    drawn = {p.state.slot.image: [s.dashed for lines in p.state.strokes for s in lines.draw()] for p in panes}
+    return {image for image, strokes in drawn.items() if any(strokes)}
+
+
+def test_no_figure_or_unmarked_contour_of_another_state_is_shown_while_a_displacement_is_read(held, qtbot):
+    readout, now = held.readout.values, held.regions.table.item(0, 2)
+    assert held.store.pictures.stale
+    assert "moved" not in readout.text()
+    assert "warped –   difference – HU" in readout.text()
+    assert "fixed –" not in readout.text()
+    assert now.text() == "–"
+    assert "fixed" not in dashed(held)
+    assert "warped" in dashed(held)
+    assert "updating" in titles(held)["warped"]
+    let_read(held, qtbot)
+    assert "moved 5.0 mm" in readout.text()
+    assert "–" not in readout.text()
+    assert now.text() == f"{box_rmse_hu(held.store.pictures, held.store.boxes[0].box):.0f} HU"
+    assert {"fixed", "warped"} <= dashed(held)
+
+
+def test_an_alignment_by_hand_that_is_cancelled_is_not_shown_while_a_displacement_is_read(held, qtbot):
+    store, aligned = held.store, held.store.pictures.moving_hu
+    held.commands.begin_by_hand()
+    store.set_draft(store.draft.shifted((1.0, 2.0, 3.0)))
+    assert not np.array_equal(store.pictures.labels.aligned.rigid, store.case.current.rigid)
+    held.commands.cancel()
+    assert store.pictures.stale
+    assert store.pictures.moving_hu is aligned
+    assert store.pictures.warped_hu is held.commands.display._known_warped(store.case.current)
+    np.testing.assert_array_equal(store.pictures.labels.aligned.rigid, store.case.current.rigid)
+    assert store.pictures.labels.warped is None, "the hand's is not laid over what is warped"
+    let_read(held, qtbot)
+    assert store.pictures.labels.warped is not None
+
+
+def test_comparing_with_many_states_leaves_the_current_one_read(opened, qtbot):
+    store = opened.store
+    for _ in range(5):
+        opened.commands.iso()
+        wait_pictures(opened, qtbot)
+    opened.commands.go_to(1)
+    wait_pictures(opened, qtbot)
+    for other in (2, 3, 4):
+        store.change_view(other_state=other)
+        wait_idle(opened, qtbot)
+    opened.commands.begin_by_hand()
+    opened.commands.cancel()
+    assert not store.pictures.stale
+    opened.commands.go_to(4)
+    wait_pictures(opened, qtbot)
+    opened.commands.go_to(1)
+    assert not store.pictures.stale, "the state that was left last is still read"
+    wait_idle(opened, qtbot)
+
+
+def test_a_displacement_that_rests_on_a_file_is_let_go(opened, qtbot):
+    made = []
+    for _ in range(3):
+        opened.commands.iso()
+        wait_pictures(opened, qtbot)
+        made.append(weakref.ref(opened.store.case.current.displacement_vox))
+    gc.collect()
+    assert [array() is not None for array in made] == [False, False, True]
 
 
 def test_what_was_cut_of_an_image_that_is_gone_is_let_go(opened, qtbot):

@@ -9,14 +9,18 @@ from app.viewer.layers import SliceContext, Stroke, Strokes
 
 
 def strokes(context: SliceContext) -> Strokes:
-    """Solid where it is the fixed image's own, dashed where it comes from the moving one."""
+    """Solid where it is the fixed image's own, dashed where it comes from the moving one.
+
+    What the state before carried is left out on the fixed image, whose title does not say that it is being updated.
+    """
     labels, plane, hidden = context.pictures.labels, context.plane, context.view.hidden_structures
+    own_alone = context.pictures.stale and context.image == "fixed"
 
     def draw() -> tuple[Stroke, ...]:
         contours = labels.on(context.image, plane, context.index, hidden, context.pictures.labels_slice_of)
-        return tuple(_stroke(contour) for contour in contours)
+        return tuple(_stroke(contour) for contour in contours if not (own_alone and contour.carried))
 
-    return Strokes(("contours", labels, context.image, plane, context.index, hidden), draw)
+    return Strokes(("contours", labels, context.image, plane, context.index, hidden, own_alone), draw)
 
 
 @lru_cache(maxsize=256)
