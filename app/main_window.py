@@ -121,9 +121,13 @@ class MainWindow(QMainWindow):
 
     def ask_delete_branch(self) -> None:
         """Ask above the images whether the state marked in the history can go with all that began from it."""
-        case, number = self.store.case, self.store.marked_state
-        delete = partial(self.commands.delete_branch, case.id, number)
-        self.message.say(deletion_text(number, len(case.branch(number)) - 1), {tr("Delete"): delete})
+        self._ask_delete(self.store.marked_state)
+
+    def _ask_delete(self, number: int) -> None:
+        case = self.store.case
+        gone = case.branch(number)
+        delete = partial(self.commands.delete_branch, case.id, gone)
+        self.message.say(deletion_text(number, len(gone) - 1), {tr("Delete"): delete})
 
     def ask_export(self) -> None:
         dialog = ExportDialog(engine.EXPORTERS, self)
@@ -277,6 +281,7 @@ class MainWindow(QMainWindow):
     def _connect(self) -> None:
         self.commands.failed.connect(self.problems.show)
         self.commands.told.connect(self.message.say)
+        self.commands.branch_changed.connect(self._ask_delete)
         self.commands.step_finished.connect(self.toast.say)
         self.run_panel.dropped.connect(self.commands.drop_planned)
         self.commands.compared.connect(self._show_comparison)

@@ -26,6 +26,7 @@ __all__ = ["RESULTS", "Commands", "Role"]
 class Commands(Fits):
     """The link between actions, store and worker."""
 
+    branch_changed = Signal(int)
     models_known = Signal(dict)
     unlike_training = Signal(tuple)
 
@@ -52,13 +53,19 @@ class Commands(Fits):
     def go_to(self, index: int) -> None:
         self._go(lambda case: case.gone_to(index), self.store.case is not None and index != self.store.case.cursor)
 
-    def delete_branch(self, case_id: str, number: int) -> None:
-        """Delete a state of the case that was asked about, with all that began from it, and keep the rest on disk."""
+    def delete_branch(self, case_id: str, gone: tuple[int, ...]) -> None:
+        """Delete a state of the case that was asked about, with all that began from it, and keep the rest on disk.
+
+        `gone`: their numbers when it was asked, the state first. Where they are others by now, nothing goes.
+        """
         case = self.store.case
         if case is None or case.id != case_id or not self._is_free():
             return
+        if gone[0] not in case.line() and case.branch(gone[0]) != gone:
+            self.branch_changed.emit(gone[0])
+            return
         try:
-            self.store.drop_branch(number)
+            self.store.drop_branch(gone[0])
         except InputError as error:
             self.failed.emit(error)
         else:

@@ -189,8 +189,25 @@ def test_what_was_asked_about_can_have_become_the_line_one_is_on(branched, qtbot
     branched.commands.go_to(2)
     qtbot.mouseClick(branched.message.button("Delete"), LEFT)
     assert "State 2 leads to the current one" in told_problem(branched)
-    branched.commands.delete_branch("another case", 3)
+    branched.commands.delete_branch("another case", (3,))
     assert store.case.numbers == case.numbers
+    wait_idle(branched, qtbot)
+
+
+def test_a_state_that_came_after_the_question_goes_only_when_asked_about(branched, qtbot):
+    store = branched.store
+    mark(branched, 2)
+    branched.ask_delete_branch()
+    for act in (lambda: branched.commands.go_to(2), branched.commands.iso, lambda: branched.commands.go_to(3)):
+        act()
+        wait_pictures(branched, qtbot)
+    assert branched.message.text.text() == "Delete state 2? Nothing brings it back."
+    qtbot.mouseClick(branched.message.button("Delete"), LEFT)
+    assert store.case.numbers == (0, 1, 2, 3, 4)
+    assert branched.message.text.text() == deletion_text(2, 1)
+    qtbot.mouseClick(branched.message.button("Delete"), LEFT)
+    assert store.case.numbers == (0, 1, 3)
+    assert branched.message.isHidden()
     wait_idle(branched, qtbot)
 
 
