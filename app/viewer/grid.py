@@ -138,7 +138,7 @@ class Grid(QWidget):
         if view.pointer_zyx is not None or view.comparison is None or not COMPARISONS[view.comparison].follows_pointer:
             return
         pane = next((pane for pane in self.panes if pane.underMouse()), None)
-        if pane is not None and pane.state is not None and pane.state.plane is not None:
+        if pane is not None and self._is_of_the_images(pane):
             place_mm = pane.place_of(QPointF(pane.mapFromGlobal(QCursor.pos())))
             self._store.change_view(pointer_zyx=pane.state.plane.index_at(place_mm, pane.state.plane.cursor(view)))
 
@@ -163,6 +163,9 @@ class Grid(QWidget):
 
     def _on_gesture(self, pane: Pane, gesture: Gesture) -> None:
         store, state, self._under_hand = self._store, pane.state, pane
+        if not self._is_of_the_images(pane):
+            self._tool = None
+            return
         if state.plane != self._held_on and gesture.phase in ("move", "release"):
             self._tool = None
         if gesture.phase == "wheel":
@@ -177,6 +180,11 @@ class Grid(QWidget):
         elif gesture.phase == "hover":
             pane.setCursor(hand_shape(state, gesture))
         self._hover(pane, gesture)
+
+    def _is_of_the_images(self, pane: Pane) -> bool:
+        """Whether a pane shows the grid of the images that are open, and not still that of others until its turn."""
+        pictures, plane = self._store.pictures, None if pane.state is None else pane.state.plane
+        return pictures is not None and plane is not None and plane.voxels == pictures.geometry
 
     def _hover(self, pane: Pane, gesture: Gesture) -> None:
         plane = pane.state.plane

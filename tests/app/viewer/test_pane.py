@@ -295,6 +295,31 @@ def test_a_pane_of_another_image_shows_nothing_until_it_is_drawn(grid, qtbot, st
     qtbot.waitUntil(lambda: [pane.state and pane.state.slot for pane in grid.panes] == list(grid.view.slots()))
 
 
+def test_a_pane_that_still_shows_other_images_takes_no_gesture(grid, qtbot, store, pictures):
+    pane = grid.panes[2]
+    corner = pixel(pane, (6, 18, 24))
+    store.change_view(comparison="spyglass", pointer_zyx=None)
+    grid.refresh()
+    qtbot.mousePress(pane, Qt.MouseButton.LeftButton, pos=corner)
+    small = Geometry((4, 6, 8), (2.0, 3.0, 5.0))
+    hu = np.zeros(small.shape_zyx, np.float32)
+    store.set_pictures(replace(pictures, geometry=small, fixed_hu=hu, fixed_valid=hu == 0, moving_hu=hu, warped_hu=hu))
+    store.change_view(pointer_zyx=None)
+    view = store.view
+    assert pane.state.plane.voxels == pictures.geometry
+    with qtbot.assertNotEmitted(grid.hovered):
+        qtbot.mouseRelease(pane, Qt.MouseButton.LeftButton, pos=corner)
+        qtbot.mouseClick(pane, Qt.MouseButton.LeftButton, pos=corner)
+        turn_wheel(pane, 1)
+    assert store.view == view
+    grid.refresh()
+    qtbot.mouseClick(pane, Qt.MouseButton.LeftButton, pos=pixel(pane, (2, 5, 7)))
+    assert store.view.cursor_zyx == (2, 5, 7)
+    store.set_pictures(None)
+    qtbot.mouseClick(pane, Qt.MouseButton.LeftButton)
+    assert store.view.cursor_zyx == (2, 5, 7)
+
+
 def test_a_pane_of_another_size_is_painted_anew_outside_of_its_paint_event(grid, qtbot):
     pane = grid.panes[1]
     grid.grab()
