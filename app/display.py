@@ -53,7 +53,7 @@ class Display(QObject):
         super().__init__(parent)
         self._store, self._worker = store, worker
         self._warped: OrderedDict[int, tuple[Registration, HuArray]] = OrderedDict()
-        self._aligned: tuple[Case, Registration, HuArray] | None = None
+        self._aligned: tuple[Volume, Volume, Matrix, HuArray] | None = None
         self._body: tuple[Volume, MaskArray] | None = None
         self._task: Task | None = None
         self._shown: Registration | None = None
@@ -79,6 +79,7 @@ class Display(QObject):
         if case is None:
             self._show_images_alone()
             return
+        self._let_go_of_deleted(case)
         registration = case.current
         is_shown = registration is self._shown or store.draft is not None
         if is_shown and store.pictures is not None:
@@ -148,6 +149,13 @@ class Display(QObject):
         most = max(1, min(_REMEMBERED, _REMEMBERED_BYTES // max(1, warped_hu.nbytes)))
         while len(self._warped) > most:
             self._warped.popitem(last=False)
+
+    def _let_go_of_deleted(self, case: Case) -> None:
+        """Keep no state that is none of the case: on Windows a file that is mapped cannot be removed."""
+        there = set(map(id, case.states))
+        self._warped = OrderedDict((known, kept) for known, kept in self._warped.items() if known in there)
+        displacements = {id(state.displacement_vox) for state in case.states}
+        self._read = {role: read for role, read in self._read.items() if id(read) in displacements}
 
     def _show_masks(self, case: Case) -> None:
         pictures, guidance, labels = self._store.pictures, case.guidance, self._labels_of(case)
@@ -309,7 +317,7 @@ class Display(QObject):
             self._set(replace(pictures, body=body))
 
     def _take(self, case: Case, registration: Registration, moving: HuArray, warped: HuArray) -> None:
-        self._aligned = (case, registration, moving)
+        self._aligned = (case.fixed, case.moving, registration.rigid, moving)
         if registration is self._shown:
             self._know_read("current", registration.displacement_vox)
         self.remember(registration, warped)
@@ -339,9 +347,9 @@ class Display(QObject):
     def _known_moving(self, case: Case) -> HuArray | None:
         if self._aligned is None:
             return None
-        of_case, registration, moving = self._aligned
-        same = of_case.moving is case.moving and of_case.fixed is case.fixed
-        return moving if same and np.array_equal(registration.rigid, case.current.rigid) else None
+        of_fixed, of_moving, rigid, moving = self._aligned
+        same = of_moving is case.moving and of_fixed is case.fixed
+        return moving if same and np.array_equal(rigid, case.current.rigid) else None
 
     def _known_warped(self, registration: Registration) -> HuArray | None:
         known = self._warped.get(id(registration))

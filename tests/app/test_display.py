@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import gc
 import weakref
+from functools import partial
 from threading import Event
 
 import numpy as np
@@ -232,6 +233,23 @@ def test_fewer_warped_images_are_remembered_the_larger_they_are(
     known = [display._known_warped(state) is not None for state in states]
     assert known == [False] * (5 - kept) + [True] * kept
     wait_idle(opened, qtbot)
+
+
+def test_a_deleted_state_is_let_go_with_its_images(opened, qtbot):
+    """What maps its file keeps Windows from removing it."""
+    store, commands = opened.store, opened.commands
+    for act in (commands.iso, partial(commands.go_to, 0), commands.iso, partial(commands.go_to, 1)):
+        act()
+        wait_pictures(opened, qtbot)
+    assert isinstance(store.case.current.displacement_vox, np.memmap)
+    gone = weakref.ref(store.case.current.displacement_vox)
+    commands.go_to(2)
+    wait_pictures(opened, qtbot)
+    commands.delete_branch(store.case.id, (1,))
+    wait_idle(opened, qtbot)
+    opened.grid.refresh()
+    gc.collect()
+    assert gone() is None
 
 
 def titles(window):
