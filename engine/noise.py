@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from engine.preprocess import body_box
 from engine.roi import Box
 from engine.spatial.resample import as_tensor, resampled
-from engine.volume import Volume
+from engine.volume import AIR_HU, Volume
 
 _SPACING_MM = 3.0
 _SLAB_MM = 60.0
@@ -33,10 +33,9 @@ def noise_hu(volume: Volume) -> float:
 
 
 def _measured(volume: Volume) -> float:
-    part = _middle(volume)
-    source = volume.geometry.cropped(part)
-    hu = np.where(volume.valid[part.slices_zyx], volume.hu[part.slices_zyx], -np.inf)
-    image = resampled(as_tensor(np.maximum(hu, -1000.0)), source, source.resampled((_SPACING_MM,) * 3))
+    part = volume.cropped(_middle(volume))
+    hu = np.maximum(part.filled_hu(), AIR_HU)
+    image = resampled(as_tensor(hu), part.geometry, part.geometry.resampled((_SPACING_MM,) * 3))
     if min(image.shape[2:]) < 3:
         return 0.0
     other = (image < _SOFT_TISSUE_HU[0]) | (image > _SOFT_TISSUE_HU[1])

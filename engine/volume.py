@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from engine.errors import InputError
 from engine.geometry import Geometry
 from engine.identity import Identity
+from engine.roi import Box
 from engine.shapes import HuArray, MaskArray
 
 PADDING_HU = -2048.0
@@ -48,6 +49,11 @@ class Volume:
             )
         self.hu.flags.writeable = False
         self.valid.flags.writeable = False
+
+    def cropped(self, box: Box) -> Volume:
+        """The part inside a box."""
+        hu, valid = self.hu[box.slices_zyx], self.valid[box.slices_zyx]
+        return replace(self, hu=hu, geometry=self.geometry.cropped(box), valid=valid)
 
     def filled_hu(self) -> HuArray:
         """HU with air where the scanner saw nothing, so that padding bends no interpolation or filter."""

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from engine.geometry import Geometry
 from engine.guidance import Guidance
-from engine.losses.regularity import bending_energy
+from engine.losses.regularity import bending_energy, grad_l2
 from engine.noise import noise_hu
 from engine.optimize.descent import Outcome, Problem, descend
 from engine.optimize.general import case_network, finished, network_pair
@@ -107,8 +107,10 @@ def _by_field(
     before, better = 0, False
     notes: dict[str, None] = {}
     finest_mm = finest_spacing_mm(fixed)
-    usual = settings.stiffness * usual_smoothness(fixed, moving, settings.similarity, _CONTROL_STRIDE * finest_mm)
-    smoothness = usual if settings.smoothness is None else settings.smoothness
+    smoothness = settings.smoothness
+    if smoothness is None:
+        cell_mm = _CONTROL_STRIDE * finest_mm
+        smoothness = settings.stiffness * usual_smoothness(fixed, moving, settings.similarity, cell_mm)
     levels = ((2 * working_spacing_mm(fixed), coarse), (finest_mm, settings.iterations - coarse))
     for spacing_mm, count in levels:
         if count == 0:
@@ -120,12 +122,7 @@ def _by_field(
         else:
             carried = resized_displacement(found, geometry, grid.geometry)
         problem = _problem(fixed, start, begin, lambda whole: whole, settings, smoothness, preview)
-        problem = replace(
-            problem,
-            coarse_step=_CONTROL_STRIDE,
-            settles_after=_SETTLES_AFTER,
-            roughness=bending_on(grid.geometry),
-        )
+        problem = replace(problem, coarse_step=_CONTROL_STRIDE, settles_after=_SETTLES_AFTER)
         control = ControlGrid(grid.geometry.shape_zyx, _CONTROL_STRIDE, device, carried)
         outcome: Outcome = yield from descend(problem, control, count, before, settings.iterations)
         found, geometry, notes = outcome.residual, grid.geometry, notes | dict.fromkeys(outcome.notes)
@@ -190,6 +187,7 @@ def _problem(
         stiffness=settings.stiffness,
         error_may_grow=guidance is not None,
         relative=settings.by == "field",
+        roughness=roughness_on(grid.geometry, settings.by),
         watched=box if in_sight else None,
     )
 
@@ -233,8 +231,10 @@ def usual_smoothness(fixed: Volume, moving: Volume, similarity: str, cell_mm: fl
     return _STIFFNESS.get(similarity, 1.0) * _BENDING_MM2_PER_HU * noise / cell_mm**2
 
 
-def bending_on(geometry: Geometry) -> Callable[[Tensor], Tensor]:
-    """The bending energy of displacements on a grid."""
+def roughness_on(geometry: Geometry, by: str) -> Callable[[Tensor], Tensor]:
+    """What makes a displacement on a grid rough: for a field its bending energy."""
+    if by == "network":
+        return grad_l2
     least_mm = min(geometry.spacing_zyx_mm)
     z, y, x = (mm / least_mm for mm in geometry.spacing_zyx_mm)
     return lambda displacement_vox: bending_energy(displacement_vox, (z, y, x))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -158,7 +158,7 @@ def on_crop(
     """
     inner = fixed.geometry.cropped(crop)
     part = _reached(reach_vox, index_map(inner, moving.geometry, rigid), moving.geometry)
-    pieces = _cut(fixed, crop), _cut(moving, part)
+    pieces = fixed.cropped(crop), moving.cropped(part)
     if spacing_xyz_mm is None:
         return _pair(*pieces, rigid, inner, pieces[1].geometry, device)
     geometry = inner.resampled(spacing_xyz_mm, multiple_of, least)
@@ -177,9 +177,3 @@ def _reached(reach_vox: Tensor, to_moving: Matrix, moving: Geometry) -> Box:
         ranges.append((start, stop))
     (z0, z1), (y0, y1), (x0, x1) = ranges
     return Box(x0, x1, y0, y1, z0, z1)
-
-
-def _cut(volume: Volume, box: Box) -> Volume:
-    return replace(
-        volume, hu=volume.hu[box.slices_zyx], geometry=volume.geometry.cropped(box), valid=volume.valid[box.slices_zyx]
-    )

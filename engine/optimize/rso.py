@@ -26,8 +26,8 @@ from engine.optimize.descent import Outcome, Problem, descend
 from engine.optimize.general import case_network, network_pair
 from engine.optimize.guide import compared, guiding
 from engine.optimize.iso import (
-    bending_on,
     on_grid,
+    roughness_on,
     told_rmse_hu,
     usual_smoothness,
     valid_round_patient,
@@ -274,6 +274,7 @@ def _crop_problem(
         guiding(settings.guidance, grid, crop.registration, settings.box),
         settings.stiffness,
         relative=settings.by == "field",
+        roughness=roughness_on(grid.geometry, settings.by),
         watched=seen,
     )
 
@@ -308,7 +309,6 @@ def _crop_by_field(crop: Region, settings: RegionalSettings, preview: bool) -> J
             carried = resized_displacement(found[0].residual, found[1].grid.geometry, working.grid.geometry)
         control = ControlGrid(shape, _CONTROL_STRIDE, crop.device, carried)
         problem = _crop_problem(crop, working, settings, smoothness, _CONTROL_STRIDE, preview)
-        problem = replace(problem, roughness=bending_on(working.grid.geometry))
         job = descend(problem, control, count, done, last)
         outcome: Outcome = yield from (to_its_end(job) if stopped else job)
         notes |= dict.fromkeys(outcome.notes)
@@ -361,10 +361,9 @@ def _by_image(
         guiding=guiding(settings.guidance, grid, start, settings.box),
         stiffness=settings.stiffness,
         relative=settings.by == "field",
+        roughness=roughness_on(grid.geometry, settings.by),
         watched=seen,
     )
-    if settings.by == "field":
-        problem = replace(problem, roughness=bending_on(grid.geometry))
     outcome: Outcome = yield from descend(problem, what, settings.iterations)
     change = resized_displacement(outcome.residual, grid.geometry, crop.voxels.grid.geometry)
     faded = as_tensor(crop.weight, device) * change
