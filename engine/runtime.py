@@ -33,7 +33,7 @@ class Runtime:
         return self.threads if self.threads is not None else available_cores()
 
     def torch_device(self) -> torch.device:
-        """The device, with threads set and the random generators seeded.
+        """The device, with threads set and the random generators seeded; a GPU's libraries are told to be repeatable.
 
         Raises:
             DeviceError: CUDA was asked for and there is none.
@@ -44,8 +44,11 @@ class Runtime:
             raise DeviceError("Expected a CUDA device, found none; choose --device cpu or auto.")
         torch.set_num_threads(self.thread_count)
         torch.manual_seed(self.seed)
-        use_cuda = self.device != "cpu" and torch.cuda.is_available()
-        return torch.device("cuda" if use_cuda else "cpu")
+        if self.device == "cpu" or not torch.cuda.is_available():
+            return torch.device("cpu")
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.backends.cudnn.deterministic = True
+        return torch.device("cuda")
 
 
 def available_cores() -> int:

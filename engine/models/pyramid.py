@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from engine.models.convex import ConvexRegistration
 from engine.models.fast_conv import FastConv3d
-from engine.spatial.resample import gaussian, upsampled
+from engine.spatial.resample import doubled, gaussian, upsampled
 from engine.spatial.warp import warp
 
 _FINAL_SIGMA_VOX = 1.0
@@ -95,7 +95,7 @@ class MatchingPyramid(nn.Module):
         offset = expected_offset(matches, self.sharpness[level], self._radii[level])
         inputs = [matches, offset, displacement, from_fixed]
         if context is not None:
-            inputs.append(F.interpolate(context.float(), scale_factor=2.0, mode="trilinear"))
+            inputs.append(doubled(context.float()))
         correction, context = self.estimators[level](torch.cat(inputs, dim=1))
         return displacement + self.share[level] * offset + correction, context
 

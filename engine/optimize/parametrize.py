@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
+import numpy as np
 import torch
-import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from engine.models import first_guess
-from engine.spatial.resample import mean_of_neighbors
+from engine.spatial.resample import along_axes, linear_weights
 
 _FIELD_LEARNING_RATE = 0.3
 _NETWORK_LEARNING_RATE = 3e-4
@@ -46,19 +47,30 @@ class ControlGrid:
         self, shape_zyx: tuple[int, ...], stride: int, device: torch.device, start: Tensor | None = None
     ) -> None:
         """`start`: a residual (voxels) that the control points add to."""
-        self._shape, self._stride, self._start = list(shape_zyx), stride, start
+        self._start = start
         cells = [max(2, -(-(n - 1) // stride) + 1) for n in shape_zyx]
         self._control = torch.zeros((1, 3, *cells), device=device, requires_grad=True)
+        weights = [_weights_of_cells(n, count) for n, count in zip(shape_zyx, cells, strict=True)]
+        weights[0] = stride * weights[0]
+        self._weights = [torch.as_tensor(matrix).to(self._control) for matrix in weights]
 
     def parameters(self) -> list[Tensor]:
         return [self._control]
 
     def residual(self) -> Tensor:
-        smooth = self._control
-        for _ in range(2):
-            smooth = mean_of_neighbors(smooth)
-        change = self._stride * F.interpolate(smooth, size=self._shape, mode="trilinear", align_corners=True)
+        change = along_axes(self._control, self._weights)
         return change if self._start is None else self._start + change
+
+
+def _weights_of_cells(voxels: int, cells: int) -> NDArray[np.float64]:
+    """What every control point along an axis counts for every voxel, (voxels, cells): two means of three, then linear.
+
+    Edge values are repeated; first and last voxel lie on the first and last control point.
+    """
+    mean_of_three = np.zeros((cells, cells))
+    for step in (-1, 0, 1):
+        np.add.at(mean_of_three, (np.arange(cells), np.clip(np.arange(cells) + step, 0, cells - 1)), 1.0 / 3.0)
+    return linear_weights(np.linspace(0.0, cells - 1.0, voxels), cells) @ mean_of_three @ mean_of_three
 
 
 class NetworkChange:

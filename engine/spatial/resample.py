@@ -6,7 +6,6 @@ from functools import lru_cache
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -38,7 +37,7 @@ def resampled(image: Tensor, source: Geometry, target: Geometry, through: Matrix
     sigmas = _anti_alias_sigmas(source, target)
     kernels = [_kernel_matrix(n, sigma, image) for n, sigma in zip(image.shape[2:], sigmas, strict=True)]
     weights = _linear_weights(to_source, image, target)
-    return _along_axes(image, [linear @ kernel for linear, kernel in zip(weights, kernels, strict=True)])
+    return along_axes(image, [linear @ kernel for linear, kernel in zip(weights, kernels, strict=True)])
 
 
 def resized_displacement(displacement_vox: Tensor, source: Geometry, target: Geometry) -> Tensor:
@@ -48,7 +47,7 @@ def resized_displacement(displacement_vox: Tensor, source: Geometry, target: Geo
     if is_axis_by_axis(to_source):
         scale = torch.as_tensor(np.diag(linear)[::-1].copy()).to(displacement_vox)
         weights = _linear_weights(to_source, displacement_vox, target)
-        return _along_axes(scale.view(1, 3, 1, 1, 1) * displacement_vox, weights)
+        return along_axes(scale.view(1, 3, 1, 1, 1) * displacement_vox, weights)
     values = _sampled(displacement_vox, to_source, target)
     axes = torch.as_tensor(linear[::-1, ::-1].copy(), dtype=values.dtype, device=values.device)
     return torch.einsum("ij,bjdhw->bidhw", axes, values)
@@ -63,7 +62,7 @@ def displacement_on(displacement_vox: DisplacementArray, source: Geometry, targe
     resized = torch.empty(1, 3, *target.shape_zyx)
     for axis, component in enumerate(displacement_vox):
         image = float(voxels[axis]) * as_tensor(component)
-        resized[:, axis] = _along_axes(image, _linear_weights(to_source, image, target))[0]
+        resized[:, axis] = along_axes(image, _linear_weights(to_source, image, target))[0]
     return resized
 
 
@@ -87,9 +86,15 @@ def _linear_weights(to_source: Matrix, image: Tensor, target: Geometry) -> list[
     """For z, y and x the weights (n of target, n of source) of linear interpolation, edge values outside."""
     found = []
     for indices, length in zip(indices_by_axis(to_source, target.shape_zyx), image.shape[2:], strict=True):
-        distances = np.abs(np.clip(indices, 0, length - 1)[:, np.newaxis] - np.arange(length))
-        found.append(torch.as_tensor(np.maximum(1.0 - distances, 0.0)).to(image))
+        found.append(torch.as_tensor(linear_weights(indices, length)).to(image))
     return found
+
+
+def linear_weights(indices: NDArray[np.float64], length: int) -> NDArray[np.float64]:
+    """What each of `length` voxels counts at continuous indices along an axis, (indices, length); edge values outside."""
+    distances = np.abs(np.clip(indices, 0, length - 1)[:, np.newaxis] - np.arange(length))
+    weights: NDArray[np.float64] = np.maximum(1.0 - distances, 0.0)
+    return weights
 
 
 def _kernel_matrix(length: int, sigma_vox: float, like: Tensor) -> Tensor:
@@ -98,8 +103,8 @@ def _kernel_matrix(length: int, sigma_vox: float, like: Tensor) -> Tensor:
     return gaussian(unit_responses, [0.0, 0.0, sigma_vox]).view(length, length).T
 
 
-def _along_axes(image: Tensor, matrices: list[Tensor]) -> Tensor:
-    """Each axis (z, y, x) through its matrix, first those that shrink most."""
+def along_axes(image: Tensor, matrices: list[Tensor]) -> Tensor:
+    """Each axis (z, y, x) of an image (1, C, D, H, W) through its matrix, first those that shrink most."""
     growth = [matrix.shape[0] / matrix.shape[1] for matrix in matrices]
     for axis in sorted(range(3), key=growth.__getitem__):
         matrix = matrices[axis]
@@ -142,19 +147,27 @@ def _gaussian_kernel(sigma_vox: float, radius: int, dtype: torch.dtype) -> tuple
 
 
 def _filtered(image: Tensor, kernel: tuple[float, ...], axis: int) -> Tensor:
-    radius = len(kernel) // 2
-    moved = image.movedim(2 + axis, -1)
-    padded = F.pad(moved.flatten(0, -2).unsqueeze(1), (radius, radius), mode="replicate")
-    length = moved.shape[-1]
+    padded = edges_repeated(image.movedim(2 + axis, -1), len(kernel) // 2, (-1,))
+    length = image.shape[2 + axis]
     out = torch.zeros_like(padded[..., :length])
     for k, weight in enumerate(kernel):
         out.add_(padded[..., k : k + length], alpha=weight)
-    return out.reshape(moved.shape).movedim(-1, 2 + axis).contiguous()
+    return out.movedim(-1, 2 + axis).contiguous()
+
+
+def edges_repeated(values: Tensor, width: int, axes: tuple[int, ...]) -> Tensor:
+    """Padded by `width` edge values along axes; unlike that of `F.pad`, its gradient is repeatable on a GPU."""
+    for axis in axes:
+        n = values.shape[axis]
+        ends = [values.narrow(axis, index, 1) for index in (0, n - 1)]
+        first, last = (end.expand(*(width if k == axis % end.dim() else -1 for k in range(end.dim()))) for end in ends)
+        values = torch.cat([first, values, last], dim=axis)
+    return values
 
 
 def mean_of_neighbors(values: Tensor) -> Tensor:
     """Mean over 3³ cells, edge values repeated outside; on the CPU several times faster than `avg_pool3d`."""
-    padded = F.pad(values, (1,) * 6, mode="replicate")
+    padded = edges_repeated(values, 1, (2, 3, 4))
     for axis in (2, 3, 4):
         n = padded.shape[axis] - 2
         padded = padded.narrow(axis, 0, n) + padded.narrow(axis, 1, n) + padded.narrow(axis, 2, n)
@@ -163,7 +176,20 @@ def mean_of_neighbors(values: Tensor) -> Tensor:
 
 def upsampled(displacement_vox: Tensor) -> Tensor:
     """Twice the size, cell centers kept, and twice the voxel count for the same motion."""
-    return 2.0 * F.interpolate(displacement_vox, scale_factor=2.0, mode="trilinear", align_corners=False)
+    return 2.0 * doubled(displacement_vox)
+
+
+def doubled(values: Tensor) -> Tensor:
+    """Twice the size, linear, cell centers kept; unlike that of `interpolate`, its gradient is repeatable on a GPU."""
+    with torch.autocast(values.device.type, enabled=False):
+        return along_axes(values, [_doubling(n, values.dtype, values.device) for n in values.shape[2:]])
+
+
+@lru_cache(maxsize=64)
+def _doubling(length: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Kept, since a device would have to be waited for to get it."""
+    indices = 0.5 * np.arange(2 * length) - 0.25
+    return torch.as_tensor(linear_weights(indices, length)).to(device, dtype)
 
 
 def as_tensor(array: HuArray | DisplacementArray, device: torch.device | str = "cpu") -> Tensor:

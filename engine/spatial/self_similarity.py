@@ -11,6 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from engine.spatial.resample import edges_repeated
+
 _PATCH = 3
 _DILATION = 2
 
@@ -43,7 +45,7 @@ def mind_ssc(image: Tensor, counted: Tensor | None = None) -> Tensor:
     other, less their minimum, divided by their mean (kept within 10⁻³ to 10³ of its mean over `counted`), through
     exp(−d). Edge values are repeated outside.
     """
-    padded = F.pad(image, (SELF_SIMILARITY_REACH,) * 6, mode="replicate")
+    padded = edges_repeated(image, SELF_SIMILARITY_REACH, (2, 3, 4))
     by_pair = {number: part for pair in _PAIRS.items() for number, part in _distances(padded, *pair)}
     least = reduce(torch.minimum, by_pair.values())
     distances = torch.cat([by_pair[number] for number in sorted(by_pair)], dim=1).sub_(least)

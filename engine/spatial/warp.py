@@ -5,12 +5,23 @@ Displacements are voxels, components z, y, x; `grid_sample(align_corners=True)` 
 
 from __future__ import annotations
 
+import math
+from itertools import product
+from typing import Any
+
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from engine.shapes import Matrix
+
+
+ANY_ORDER_ON = {"cuda"}
+"""Types of devices that add a gradient up in any order, whose rounding then differs from run to run."""
+
+_WHOLE = 2.0**36
+"""The largest gradient as a whole number: far finer than float32, and 2²⁶ of them fit into 63 bits."""
 
 
 def voxel_grid(shape_zyx: tuple[int, ...], like: Tensor) -> Tensor:
@@ -52,6 +63,9 @@ def _grid_sample(image: Tensor, grid: Tensor, mode: str, padding: str) -> Tensor
     """`grid_sample`; torch shares its CPU work over the batch only, so one large image goes as several slabs."""
     slabs = torch.get_num_threads()
     axis = next((k for k in range(1, grid.dim() - 1) if grid.shape[k] % slabs == 0), None)
+    if image.requires_grad and image.device.type in ANY_ORDER_ON and mode == "bilinear" and image.dim() == 5:
+        values: Tensor = _RepeatableSample.apply(image, grid, padding)  # type: ignore[no-untyped-call]
+        return values
     if image.device.type != "cpu" or image.shape[0] != 1 or slabs == 1 or axis is None or image.requires_grad:
         return F.grid_sample(image, grid, mode=mode, padding_mode=padding, align_corners=True)
     parts = torch.cat(grid.chunk(slabs, dim=axis))
@@ -59,6 +73,53 @@ def _grid_sample(image: Tensor, grid: Tensor, mode: str, padding: str) -> Tensor
         image.expand(slabs, *image.shape[1:]), parts, mode=mode, padding_mode=padding, align_corners=True
     )
     return torch.cat(out.chunk(slabs), dim=axis + 1)
+
+
+class _RepeatableSample(torch.autograd.Function):
+    """`grid_sample`, linear and align_corners, whose gradient by the image is the same run after run.
+
+    What several places give to one voxel is added as whole numbers, whose sum does not depend on the order.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, image: Tensor, grid: Tensor, padding: str) -> Tensor:
+        ctx.save_for_backward(image, grid)
+        ctx.padding = padding
+        return F.grid_sample(image, grid, padding_mode=padding, align_corners=True)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+        image, grid = ctx.saved_tensors
+        to_image = to_grid = None
+        if ctx.needs_input_grad[0]:
+            to_image = _spread(gradients[0], grid, image.shape[2:], ctx.padding)
+        if ctx.needs_input_grad[1]:
+            with torch.enable_grad():
+                places = grid.detach().requires_grad_()
+                values = F.grid_sample(image.detach(), places, padding_mode=ctx.padding, align_corners=True)
+            (to_grid,) = torch.autograd.grad(values, places, gradients[0])
+        return to_image, to_grid, None
+
+
+def _spread(values: Tensor, grid: Tensor, shape_zyx: torch.Size, padding: str) -> Tensor:
+    """Values (B, C, d, h, w) shared out to the eight voxels around each place, (B, C, D, H, W)."""
+    one = _WHOLE / values.abs().amax().clamp(min=torch.finfo(values.dtype).tiny).double()
+    total = values.new_zeros((*values.shape[:2], math.prod(shape_zyx)), dtype=torch.int64)
+    places = [0.5 * (grid[..., k].flatten(1) + 1.0) * (n - 1) for k, n in enumerate(reversed(shape_zyx))]
+    if padding == "border":
+        places = [place.clamp(0.0, n - 1) for place, n in zip(places, reversed(shape_zyx), strict=True)]
+    lower = [place.floor() for place in places]
+    for corner in product((0, 1), repeat=3):
+        index, weight = torch.zeros_like(lower[0], dtype=torch.int64), torch.ones_like(lower[0])
+        for axis in (2, 1, 0):
+            voxel, n = lower[axis] + corner[axis], shape_zyx[2 - axis]
+            share = 1.0 - (places[axis] - voxel).abs()
+            weight = weight * share * ((voxel >= 0) & (voxel < n))
+            index = index * n + voxel.clamp(0, n - 1).long()
+        parts = (values.flatten(2) * weight[:, None] * one).round().long()
+        for into, at, part in zip(total, index, parts, strict=True):
+            into.index_add_(1, at, part)
+    return (total / one).to(values.dtype).view(*values.shape[:2], *shape_zyx)
 
 
 def warp(image: Tensor, displacement_vox: Tensor, mode: str = "bilinear", padding: str = "border") -> Tensor:
