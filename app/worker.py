@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import sys
 import time
 from collections.abc import Callable, Generator
-from contextlib import suppress
 from dataclasses import dataclass
 from queue import SimpleQueue
 from threading import Event
@@ -15,6 +13,7 @@ from typing import Any
 
 from PySide6.QtCore import QObject, Qt, QThread, Signal, Slot
 
+from engine.memory import give_back
 from engine.progress import STOP, Command, Job, Progress
 
 REPORT_PERIOD_S = 0.05
@@ -126,7 +125,7 @@ class _Thread(QThread):
         while (task := self.tasks.get()) is not None:
             task.run()
             if self.tasks.empty():
-                _give_back()
+                give_back()
 
 
 class Worker(QObject):
@@ -177,13 +176,6 @@ def _give_way() -> None:
     """Let the window go before this thread and those that it starts. Linux has a priority for each, which Qt leaves."""
     if sys.platform == "linux":
         os.setpriority(os.PRIO_PROCESS, 0, os.getpriority(os.PRIO_PROCESS, 0) + _NICE)
-
-
-def _give_back() -> None:
-    """Return freed memory to the system. The C library of Linux keeps what it took in pieces of some megabytes."""
-    if sys.platform == "linux":
-        with suppress(AttributeError):
-            ctypes.CDLL(None).malloc_trim(0)
 
 
 def job_of(function: Callable[..., Any], *arguments: Any) -> Callable[[], Job[Any]]:

@@ -96,9 +96,12 @@ def body_mask(volume: Volume) -> MaskArray:
     """
     spacings = zip(_COARSE_ZYX_MM, volume.geometry.spacing_zyx_mm, strict=True)
     factors = tuple(max(1, int(coarse_mm / spacing_mm)) for coarse_mm, spacing_mm in spacings)
-    hu, valid = volume.hu[:: factors[0]], volume.valid[:: factors[0]]
-    coarse_hu = _pooled(np.where(valid, hu, np.float32(AIR_HU)), factors)
-    coarse = _coarse_body(coarse_hu, _pooled(valid.astype(np.float32), factors) > 0.99)
+    slices = zip(volume.hu[:: factors[0]], volume.valid[:: factors[0]], strict=True)
+    pooled = [
+        (_pooled(np.where(valid, hu, np.float32(AIR_HU)), factors), _pooled(valid.astype(np.float32), factors) > 0.99)
+        for hu, valid in slices
+    ]
+    coarse = _coarse_body(*(np.stack(parts) for parts in zip(*pooled, strict=True)))
     return _refined(coarse, factors, volume)
 
 
@@ -244,12 +247,12 @@ def _refined(coarse: MaskArray, factors: tuple[int, ...], volume: Volume) -> Mas
     return result
 
 
-def _pooled(values: HuArray, factors: tuple[int, ...]) -> HuArray:
-    """Means of in-plane blocks of (Z, Y, X), the last row and column repeated where a block is not full."""
+def _pooled(values: NDArray[np.float32], factors: tuple[int, ...]) -> NDArray[np.float32]:
+    """Means of blocks of a slice (Y, X), the last row and column repeated where a block is not full."""
     _, factor_y, factor_x = factors
-    padding = ((0, 0), (0, -values.shape[1] % factor_y), (0, -values.shape[2] % factor_x))
+    padding = ((0, -values.shape[0] % factor_y), (0, -values.shape[1] % factor_x))
     padded = np.pad(values, padding, mode="edge")
-    blocks = [padded[:, y::factor_y, x::factor_x] for y in range(factor_y) for x in range(factor_x)]
+    blocks = [padded[y::factor_y, x::factor_x] for y in range(factor_y) for x in range(factor_x)]
     total = np.zeros_like(blocks[0])
     for block in blocks:
         total += block

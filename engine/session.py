@@ -15,6 +15,7 @@ import numpy as np
 from engine.case import Case
 from engine.errors import InputError
 from engine.fallback import with_enough_memory
+from engine.memory import give_back
 from engine.progress import Command, Job, Progress
 from engine.registration import Certificate, Registration, Step
 from engine.rigid_motion import RigidMotion
@@ -378,6 +379,7 @@ def measured(case: Case, registration: Registration) -> Figures:
     from engine.optimize.guide import compared
     from engine.preprocess import body_of
 
+    give_back()
     warped = warped_hu(case, registration)
     seen = compared(case.fixed, case.guidance).valid & (warped > PADDING_HU)
     field = field_figures(registration.displacement_vox, body_of(case.fixed))

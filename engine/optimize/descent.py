@@ -24,6 +24,9 @@ _WARM_UP = 10
 _MASK_EVERY = 10
 """Iterations between two looks at which voxels both scanners saw."""
 
+_STILL = 1e-3
+"""Share of the loss that `_MASK_EVERY` iterations must gain once the search has settled, or it ends."""
+
 _LEAST_RECORDED = 30
 """Iterations: recording and checking costs about six."""
 
@@ -43,7 +46,7 @@ class Problem:
     `relative`: whether the dissimilarity counts in shares of that of unlike images, so that one λ serves them all.
     `preview`: what a window can show of a residual, or none.
     `settles_after`: iterations of the whole stage after which the search only polishes what it found, however many are
-    asked for, or none to search as long as that.
+    asked for, or none to search as long as that. `ends_when_still`: whether it ends before, once that gains nothing.
     `roughness`: of a displacement in voxels, every `coarse_step`-th of them.
     `watched`: a second mask in which the error is measured, or none.
     `errors_hu`: from the squared errors in the region and in what is watched to the errors of image and box to tell.
@@ -65,6 +68,7 @@ class Problem:
     error_may_grow: bool = False
     relative: bool = False
     settles_after: int | None = None
+    ends_when_still: bool = False
     watched: Tensor | None = None
     roughness: Callable[[Tensor], Tensor] = grad_l2
 
@@ -87,7 +91,7 @@ class Outcome:
 
 
 def descend(problem: Problem, what: Parametrization, iterations: int, before: int = 0, of: int = 0) -> Job[Outcome]:
-    """Adam on `what` for `iterations` steps; `before` of `of` steps of the stage are already done.
+    """Adam on `what` for at most `iterations` steps; `before` of `of` steps of the stage are already done.
 
     The best state is the one of lowest loss, the start among them, whose squared error is not above the start's unless
     the problem allows it.
@@ -97,7 +101,7 @@ def descend(problem: Problem, what: Parametrization, iterations: int, before: in
     state = steps.judge(what.residual())
     best = steps.kept(state, look.read(state))
     highest_mse = best.mse
-    settled = _settled(problem, iterations, of or iterations)
+    settled, earlier = _settled(problem, iterations, of or iterations), math.inf
     for iteration in range(1, iterations + 1):
         residual = steps.move(what.learning_rate * _pace(iteration, settled))
         if iteration % _MASK_EVERY == 0:
@@ -111,6 +115,10 @@ def descend(problem: Problem, what: Parametrization, iterations: int, before: in
         command = yield _progress(problem, figures, before + iteration, of or iterations, preview, kept)
         if command is STOP:
             return replace(best, iterations=before + iteration, stopped=True, notes=steps.notes)
+        if problem.ends_when_still and iteration >= settled and iteration % _MASK_EVERY == 0:
+            if earlier - best.score < _STILL * best.score:
+                return replace(best, iterations=before + iteration, notes=steps.notes)
+            earlier = best.score
     return replace(best, iterations=before + iterations, notes=steps.notes)
 
 

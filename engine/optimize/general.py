@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from engine.geometry import Geometry
+from engine.memory import give_back
 from engine.models import find_model, load_network
 from engine.optimize.folds import without_folds
 from engine.optimize.pair_grid import PairGrid, at_spacing
@@ -50,6 +51,7 @@ def finished(
     residual: Tensor, working: Geometry, fixed: Geometry, start: DisplacementArray | None = None
 ) -> tuple[DisplacementArray, int]:
     """A displacement of a working grid on the fixed grid, added to `start` and free of folds where that was."""
+    give_back()
     total = as_array(displacement_on(as_array(residual), working, fixed))
     if start is not None:
         total += start

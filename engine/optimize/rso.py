@@ -19,6 +19,7 @@ from torch import Tensor
 from engine.errors import InputError
 from engine.geometry import Triple
 from engine.guidance import Guidance
+from engine.memory import give_back
 from engine.models import Model, find_model
 from engine.optimize.collar import COLLAR_VOX, collared, window, working_crop
 from engine.optimize.commit import Share, certify, commit
@@ -47,12 +48,12 @@ from engine.spatial.warp import mapped_indices, sample, voxel_grid
 from engine.volume import Volume, hu_from_normalized_rmse
 
 _NETWORK_LEAST = 48
-_LEVELS = ((2, 0.8), (1, 0.2))
-"""Least voxel of each level, as a multiple of the image's smallest spacing, and its share of the iterations.
+_LEVELS = ((2, 0.4), (1, 0.6))
+"""Least voxel of each level, as a multiple of the image's smallest spacing, and its share of the iterations."""
 
-Most of the way is as good at half the resolution, in an eighth of the time; many iterations at the finest follow
-streaks.
-"""
+_SETTLES_AFTER = 100
+"""Iterations by field: four times as many end where these do, on phantoms and on a real pair
+(tests/benchmarks/results.md)."""
 
 _AFTER_STOP = 10
 """Iterations at the voxels after STOP at a coarser level, whose state alone often fits worse there than the start."""
@@ -292,7 +293,10 @@ def _crop_by_network(
 
 
 def _crop_by_field(crop: Region, settings: RegionalSettings, preview: bool) -> Job[tuple[Outcome, _Working]]:
-    """Coarse to fine. STOP at a coarse level still ends with a few iterations at the voxels, where results count."""
+    """Coarse to fine, at each level until nothing more is gained.
+
+    STOP at a coarse level still ends with a few iterations at the voxels, where results count.
+    """
     voxels = crop.voxels.grid.geometry
     finest_mm = min(voxels.spacing_xyz_mm)
     smoothness = _field_smoothness(crop.fixed, crop.moving, settings, finest_mm)
@@ -300,7 +304,7 @@ def _crop_by_field(crop: Region, settings: RegionalSettings, preview: bool) -> J
     notes: dict[str, None] = {}
     done, last, stopped = 0, settings.iterations, False
     for factor, share in _LEVELS:
-        count = last - done if factor == 1 else round(share * last)
+        count = last - done if stopped else round(share * settings.iterations)
         if count == 0:
             continue
         working = crop.voxels if factor == 1 else crop.on(voxels.coarsened(factor * finest_mm).spacing_xyz_mm)
@@ -309,6 +313,7 @@ def _crop_by_field(crop: Region, settings: RegionalSettings, preview: bool) -> J
             carried = resized_displacement(found[0].residual, found[1].grid.geometry, working.grid.geometry)
         control = ControlGrid(shape, _CONTROL_STRIDE, crop.device, carried)
         problem = _crop_problem(crop, working, settings, smoothness, _CONTROL_STRIDE, preview)
+        problem = replace(problem, settles_after=_SETTLES_AFTER, ends_when_still=True)
         job = descend(problem, control, count, done, last)
         outcome: Outcome = yield from (to_its_end(job) if stopped else job)
         notes |= dict.fromkeys(outcome.notes)
@@ -387,6 +392,7 @@ def _elsewhere(crop: Region, grid: PairGrid, residual: Tensor) -> str:
 
 def concluded(fixed: Volume, start: Registration, box: Box, proposal: Proposal) -> Regional:
     """Write a proposal as far as no voxel folds and the seam is smooth, and measure what came of it."""
+    give_back()
     crop, iterations = proposal.crop, proposal.iterations
     allowed = collared(box, fixed.geometry.shape_zyx)
     spacing = fixed.geometry.spacing_zyx_mm

@@ -91,7 +91,7 @@ def _linear_weights(to_source: Matrix, image: Tensor, target: Geometry) -> list[
 
 
 def linear_weights(indices: NDArray[np.float64], length: int) -> NDArray[np.float64]:
-    """What each of `length` voxels counts at continuous indices along an axis, (indices, length); edge values outside."""
+    """What each of `length` voxels counts at continuous indices along an axis, (M, length); edge values outside."""
     distances = np.abs(np.clip(indices, 0, length - 1)[:, np.newaxis] - np.arange(length))
     weights: NDArray[np.float64] = np.maximum(1.0 - distances, 0.0)
     return weights
@@ -188,7 +188,7 @@ def doubled(values: Tensor) -> Tensor:
 @lru_cache(maxsize=64)
 def _doubling(length: int, dtype: torch.dtype, device: torch.device) -> Tensor:
     """Kept, since a device would have to be waited for to get it."""
-    indices = 0.5 * np.arange(2 * length) - 0.25
+    indices = 0.5 * np.arange(2.0 * length) - 0.25
     return torch.as_tensor(linear_weights(indices, length)).to(device, dtype)
 
 

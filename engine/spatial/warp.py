@@ -16,7 +16,6 @@ from torch import Tensor
 
 from engine.shapes import Matrix
 
-
 ANY_ORDER_ON = {"cuda"}
 """Types of devices that add a gradient up in any order, whose rounding then differs from run to run."""
 

@@ -159,7 +159,7 @@ def test_the_worker_and_what_it_starts_give_way_to_the_window(qtbot, worker):
 
 def test_memory_is_given_back_when_nothing_waits(qtbot, worker, monkeypatch):
     given, gate = [], Event()
-    monkeypatch.setattr("app.worker._give_back", lambda: given.append(worker.busy))
+    monkeypatch.setattr("app.worker.give_back", lambda: given.append(worker.busy))
     tasks = [worker.submit(job_of(gate.wait)) for _ in range(3)]
     with qtbot.waitSignals([task.ended for task in tasks]):
         gate.set()

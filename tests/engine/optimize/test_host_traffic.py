@@ -55,7 +55,7 @@ def test_an_iteration_fetches_its_figures_and_nothing_else(way: str, case: Case,
 
 
 def test_a_look_at_the_mask_fetches_the_figures_of_the_best_state_too(case: Case, box: Box) -> None:
-    fetched = _fetched_by_iteration(case, RsoSettings(box, 20), box, range(9, 12))
+    fetched = _fetched_by_iteration(case, RsoSettings(box, 30), box, range(9, 12))
 
     assert [seen.count("tolist") for seen in fetched] == [1, 2, 1]
 

@@ -69,7 +69,9 @@ def _case(pair: PhantomPair, random_model: str, guidance: Guidance) -> Case:
     return replace(case, states=(*case.states[:-1], replace(case.current, model=random_model)))
 
 
-@pytest.mark.parametrize(("step", "guided"), [(step, guided) for step in STEPS for guided in sorted({False, step in GUIDED})])
+@pytest.mark.parametrize(
+    ("step", "guided"), [(step, guided) for step in STEPS for guided in sorted({False, step in GUIDED})]
+)
 def test_a_step_adds_up_in_one_order(
     step: str, guided: bool, pair: PhantomPair, random_model: str, box: Box, monkeypatch: pytest.MonkeyPatch
 ) -> None:
