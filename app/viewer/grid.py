@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 
 from PySide6.QtCore import QPointF, QTimer, Signal
@@ -14,7 +14,8 @@ from app.store import Store
 from app.viewer.comparisons import COMPARISONS
 from app.viewer.gestures import Tool, hand_shape, tool_for, wheel
 from app.viewer.pane import Gesture, Pane
-from app.viewer.pane_state import PaneState, resolve
+from app.viewer.pane_state import PaneState, moved, resolve
+from app.viewer.pictures import Pictures
 from app.viewer.planes import Plane
 from app.viewer.turns import Turns
 from app.viewer.view_state import LayoutName, Slot, ViewState
@@ -39,6 +40,15 @@ _STRETCHED: dict[LayoutName, tuple[tuple[int, ...], tuple[int, ...]]] = {
 """How rows and columns share the room."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Resolved:
+    """What a pane shows, and what that was made of beside the view."""
+
+    made_of: tuple[object, ...]
+    view: ViewState
+    state: PaneState
+
+
 class Grid(QWidget):
     """Draws what has changed a few panes at a time, that under the hand first.
 
@@ -53,6 +63,8 @@ class Grid(QWidget):
         super().__init__(parent)
         self._store = store
         self._own = None if own_layout is None else ViewState(layout=own_layout)
+        self._known: dict[Slot, _Resolved] = {}
+        self._pictures: Pictures | None = None
         self._tool: Tool | None = None
         self._held_on: Plane | None = None
         self._layout_name: LayoutName | None = None
@@ -77,25 +89,42 @@ class Grid(QWidget):
         """Draw the store as it is now, all of it."""
         self._due.stop()
         self._turns.forget()
-        self._arrange(self.view.layout)
+        self._prepare()
         for pane, slot in zip(self.panes, self.view.slots(), strict=True):
             pane.show_state(self._resolved(slot))
 
     def _draw(self) -> None:
         """Begin to draw the store as it is now."""
-        self._arrange(self.view.layout)
+        self._prepare()
         for pane, slot in zip(self.panes, self.view.slots(), strict=True):
             if pane.state is not None and pane.state.slot != slot:
                 pane.clear()
             self._turns.ask(pane, partial(self._drawing, pane, slot), first=pane is self._under_hand)
         self._turns.go_on()
 
+    def _prepare(self) -> None:
+        """Have the panes of the layout, and keep no images that are closed for the others."""
+        self._arrange(self.view.layout)
+        slots = self.view.slots()
+        self._known = {slot: known for slot, known in self._known.items() if slot in slots}
+        if self._store.pictures is not self._pictures:
+            self._pictures = self._store.pictures
+            for pane in self._panes[len(slots) :]:
+                pane.clear()
+
     def _drawing(self, pane: Pane, slot: Slot) -> Iterator[None]:
         return pane.drawing(self._resolved(slot))
 
     def _resolved(self, slot: Slot) -> PaneState:
-        store = self._store
-        return resolve(store.pictures, store.view, slot, store.boxes, store.selected, store.pairs())
+        store, known = self._store, self._known.get(slot)
+        made_of = store.pictures, store.boxes, store.selected, store.pairs()
+        state = None
+        if known is not None and all(part is other for part, other in zip(known.made_of, made_of, strict=True)):
+            state = moved(known.state, known.view, store.view)
+        if state is None:
+            state = resolve(store.pictures, store.view, slot, *made_of[1:])
+        self._known[slot] = _Resolved(made_of, store.view, state)
+        return state
 
     @property
     def panes(self) -> list[Pane]:

@@ -91,6 +91,7 @@ class Pane(QWidget):
         self._images: dict[object, tuple[tuple[object, ...], QImage | None]] = {}
         self._paths: dict[object, tuple[tuple[object, ...], list[tuple[Stroke, QPainterPath]]]] = {}
         self._painted: _Painted | None = None
+        self._made_for: tuple[PaneState | None, tuple[object, ...]] = (None, ())
         self._captions: _Painted | None = None
         self._place: _Painted | None = None
         self._smooth = True
@@ -108,6 +109,11 @@ class Pane(QWidget):
 
     def drawing(self, state: PaneState) -> Iterator[None]:
         """Draw a state piece by piece, and show it when all of it is there."""
+        if self.state is not None and state.layers and state.layers is self.state.layers:
+            self._made_for = (state if self._made_for[0] is self.state else None), self._made_for[1]
+            self.state = state
+            self.update()
+            return
         images, paths = {}, {}
         for layer in state.layers:
             images[layer.key[0]] = self._imaged(layer)
@@ -126,8 +132,9 @@ class Pane(QWidget):
         self.update()
 
     def clear(self) -> None:
-        """Show nothing until something else is drawn."""
+        """Show nothing until something else is drawn, and keep nothing of what was shown."""
         self.state = self._painted = None
+        self._images, self._paths, self._made_for = {}, {}, (None, ())
         self.update()
 
     def transform(self) -> QTransform:
@@ -154,7 +161,7 @@ class Pane(QWidget):
         picture = self._painted or self._make_picture(state)
         if picture.size != self.size():
             painter.fillRect(self.rect(), Qt.GlobalColor.black)
-        if not picture.is_of(*self._wanted(state)):
+        if self._made_for[0] is not state or self._made_for[1] != self._conditions():
             self._turns.ask(self._make_again, self._make_again)
         grown = (self.size() - picture.size) / 2
         painter.drawPixmap(grown.width(), grown.height(), picture.pixmap)
@@ -192,8 +199,13 @@ class Pane(QWidget):
         opacities = [layer.opacity for layer in state.layers]
         return [*shown, self._captioned(state)], (self.transform(), self._smooth, self.size(), opacities)
 
+    def _conditions(self) -> tuple[object, ...]:
+        """What a picture depends on beside the state."""
+        return self._smooth, self.size(), self.devicePixelRatioF(), self.font()
+
     def _make_picture(self, state: PaneState) -> _Painted:
         """Painted again where one of its pieces or its place has changed."""
+        self._made_for = state, self._conditions()
         shown, how = self._wanted(state)
         known = self._painted
         if known is not None and known.is_of(shown, how):

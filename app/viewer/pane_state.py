@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -108,6 +108,18 @@ def resolve(
         glass_mm=glass(context) if comparison == "spyglass" else None,
         is_draft=pictures.is_draft,
     )
+
+
+def moved(state: PaneState, before: ViewState, view: ViewState) -> PaneState | None:
+    """The same picture with the cursor elsewhere on its slice, or none where the view has changed more than that."""
+    plane = state.plane
+    if not state.layers or plane is None or plane.is_sampled or view.comparison is not None:
+        return None
+    if view.cursor_zyx[plane.normal] != before.cursor_zyx[plane.normal]:
+        return None
+    if replace(view, cursor_zyx=before.cursor_zyx, exact_zyx=before.exact_zyx) != before:
+        return None
+    return replace(state, cursor_mm=plane.place(view.cursor_zyx))
 
 
 def _before_text(state: str) -> str:

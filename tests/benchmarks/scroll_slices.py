@@ -106,8 +106,9 @@ def organs(shape_zyx: tuple[int, int, int], aside: int) -> NDArray[np.uint8]:
 
 
 def measure_memory(shape_zyx: tuple[int, int, int], with_window: bool, application: QApplication) -> None:
-    """Tell the resident memory of each phase in MiB, beside one copy of the two volumes.
+    """Tell the memory of each phase in MiB that lies in no file, beside one copy of the two volumes.
 
+    Pages of files, of saved displacements and of libraries, the system takes back when it wants them.
     Without a window: the same optimisation, which tells apart what the engine and its libraries take.
     """
     import torch  # noqa: F401  its libraries count as such
@@ -160,7 +161,7 @@ def large_case(shape_zyx: tuple[int, int, int]) -> Case:
 
 @dataclass(slots=True)
 class Resident:
-    """The resident memory of this process in MiB."""
+    """The resident memory of this process in MiB, without what lies in files."""
 
     most: float = 0.0
 
@@ -191,8 +192,8 @@ def resident() -> Iterator[Resident]:
 
 
 def resident_mib() -> float:
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE") / MIB
+    _, pages, in_files, *_ = map(int, Path("/proc/self/statm").read_text().split())
+    return (pages - in_files) * os.sysconf("SC_PAGE_SIZE") / MIB
 
 
 def tell_memory(phase: str, taken_mib: float) -> None:

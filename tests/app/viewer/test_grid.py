@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import gc
+import weakref
 from collections import Counter
 from dataclasses import replace
 
@@ -7,10 +9,11 @@ import numpy as np
 import pytest
 from PySide6.QtWidgets import QApplication
 
-from app.viewer import annotations, contours, pane
+from app.viewer import annotations, contours, grid, pane
 from app.viewer.contours import Labels
 from app.viewer.grid import Grid
 from app.viewer.overlays import arrows, invalid
+from app.viewer.pane_state import resolve
 from app.viewer.planes import stepped
 from engine.spatial.section import CarriedLabels
 
@@ -71,3 +74,36 @@ def test_captions_are_painted_anew_where_they_change(sheet, store, counted):
 
     assert counted["paint_captions"] == 9, "all but the three differences"
     assert "outlined" not in counted
+
+
+def test_panes_of_other_planes_are_not_resolved_again_for_a_slice(qtbot, sheet, store, monkeypatch):
+    resolved = []
+    monkeypatch.setattr(grid, "resolve", lambda *given: (resolved.append(given[2].plane), resolve(*given))[1])
+    plane = sheet.panes[0].state.plane
+    store.set_view(stepped(store.view, plane, 1))
+    sheet.refresh()
+
+    assert resolved == ["axial"] * 4
+    assert all(pane.state.cursor_mm == pane.state.plane.place(store.view.cursor_zyx) for pane in sheet.panes)
+    anew = Grid(store)
+    qtbot.addWidget(anew)
+    anew.resize(sheet.size())
+    anew.show()
+    anew.refresh()
+    qtbot.wait(300)
+    images = [[pane.grab().toImage() for pane in panes] for panes in (sheet.panes, anew.panes)]
+    assert [image == other for image, other in zip(*images, strict=True)] == [True] * 12
+
+
+def test_images_that_are_closed_are_not_kept_for_panes_of_another_layout(sheet, store, pictures):
+    warped_hu = np.array(pictures.warped_hu)
+    kept = weakref.ref(warped_hu)
+    store.set_pictures(replace(pictures, warped_hu=warped_hu))
+    del warped_hu
+    sheet.refresh()
+    store.change_view(layout="compare")
+    store.set_pictures(pictures)
+    sheet.refresh()
+    gc.collect()
+
+    assert kept() is None

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 
-from app.viewer.pane_state import resolve
-from app.viewer.view_state import IMAGES, Slot, ViewState
+import pytest
+
+from app.viewer.pane_state import PaneState, moved, resolve
+from app.viewer.view_state import IMAGES, PLANES, Slot, ViewState
 from engine.regions import NamedBox
 from engine.roi import Box
 
@@ -36,3 +38,37 @@ def test_outlines_follow_the_selection(pictures):
     boxes = (NamedBox("a", Box(0, 4, 0, 4, 4, 8)), NamedBox("b", Box(0, 4, 0, 4, 0, 2)))
     outlines = resolve(pictures, VIEW, Slot("axial", "fixed"), boxes, 1).outlines
     assert [(shape.selected, shape.on_slice) for shape in outlines] == [(False, True), (True, False)]
+
+
+@pytest.mark.parametrize("plane", PLANES)
+def test_a_cursor_that_moves_on_its_slice_changes_nothing_else(pictures, plane):
+    view = replace(VIEW, overlays=frozenset({"arrows", "invalid", "jacobian"}))
+    boxes = (NamedBox("a", Box(0, 4, 0, 4, 4, 8)),)
+    slot, state = Slot(plane, "warped"), resolve(pictures, view, Slot(plane, "warped"), boxes, 0)
+    for cursor in ((5, 3, 2), (1, 8, 4), (3, 1, 11)):
+        there = replace(view, cursor_zyx=cursor)
+        same = moved(state, view, there)
+        wanted = resolve(pictures, there, slot, boxes, 0)
+        if wanted.place_text != state.place_text:
+            assert same is None
+        else:
+            assert same.layers is state.layers
+            assert same.cursor_mm != state.cursor_mm
+            assert _told(same) == _told(wanted)
+
+
+def _told(state: PaneState) -> list[object]:
+    """All of a state, its layers and strokes by the keys that tell when they are drawn again."""
+    values = {field.name: getattr(state, field.name) for field in fields(state)}
+    values |= {name: [part.key for part in values[name]] for name in ("layers", "strokes")}
+    return list(values.values())
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"zoom": 2.0}, {"comparison": "checkerboard"}, {"overlays": frozenset({"arrows"})}, {"window_hu": (0.0, 80.0)}],
+)
+def test_a_view_that_changes_more_than_the_cursor_is_resolved_anew(pictures, change):
+    there = replace(VIEW, cursor_zyx=(5, 3, 2), **change)
+    assert moved(resolve(pictures, VIEW, Slot("axial", "warped")), VIEW, there) is None
+    assert moved(resolve(pictures, there, Slot("axial", "warped")), there, VIEW) is None
