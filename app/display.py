@@ -325,7 +325,7 @@ class Display(QObject):
             u = registration.displacement_vox
             labels = self._labels_of(self._store.case)
             shown = replace(self._store.pictures, moving_hu=moving, warped_hu=warped, displacement_vox=u, labels=labels)
-            self._set(replace(shown, stale=False))
+            self._set(replace(shown, stale=False, moving_stale=False))
         self.update_held()
 
     def _forget(self, task: Task) -> None:
@@ -369,6 +369,7 @@ def _still(shown: Pictures, before: Pictures) -> Pictures:
         displacement_vox=before.displacement_vox,
         labels=before.labels if moving is before.moving_hu else _unread(shown).labels,
         stale=True,
+        moving_stale=shown.moving_hu is None,
     )
 
 

@@ -9,7 +9,7 @@ from typing import Protocol
 from PySide6.QtCore import Qt
 
 from app.store import Store
-from app.viewer.box_outlines import Handle, Outline, Place, handle_at, reshaped_box
+from app.viewer.box_outlines import Handle, Outline, Place, handle_at, outline, reshaped_box
 from app.viewer.boxes import dragged_box, spanned
 from app.viewer.by_hand import ShiftTool, TurnTool, turns
 from app.viewer.pane import Gesture
@@ -204,8 +204,18 @@ def tool_for(store: Store, state: PaneState, gesture: Gesture) -> Tool | None:
         return MarkTool(store, state, gesture)
     grasp = grasped(state, gesture)
     if grasp is not None and not store.running:
+        if not _is_there(store, state.plane, grasp[0]):
+            return None
         return ReshapeTool(store, state, gesture, grasp[0].number, grasp[1])
     return PointTool(store, state, gesture)
+
+
+def _is_there(store: Store, plane: Plane, shape: Outline) -> bool:
+    """Whether a box still is as a pane shows it, which may not have been drawn since the box was changed."""
+    number = shape.number
+    if number >= len(store.boxes):
+        return False
+    return outline(store.boxes[number], number, plane, plane.cursor(store.view), number == store.selected) == shape
 
 
 def _turns(state: PaneState, gesture: Gesture) -> bool:

@@ -83,7 +83,9 @@ def resolve(
         title = tr("{image} (by hand)").format(image=title)
     elif pictures.live_iteration is not None and slot.image in ("warped", "difference"):
         title = tr("{image}, live: iteration {number}").format(image=title, number=pictures.live_iteration)
-    elif pictures.stale and slot.image in ("warped", "difference"):
+    elif (pictures.stale and slot.image in ("warped", "difference")) or (
+        pictures.moving_stale and slot.image == "moving"
+    ):
         title = tr("{image} (updating …)").format(image=title)
     comparison = context.comparison if layers else None
     if comparison is not None:

@@ -41,7 +41,7 @@ class Pictures:
     `other_warped_hu`, `other_displacement_vox`, `other_name`: of the state that `ViewState.other_state` names.
     `unrefined_warped_hu`: the warped image before the first refinement. `body`: the patient in the fixed image.
     `version` grows whenever a value changes, also in place during a live preview. `stale`: the displacement, or
-    the warped image as well, is still that of the state before. `is_draft`: the moving image is being aligned by hand.
+    the warped image as well, is still that of the state before, `moving_stale`: the moving image too. `is_draft`: the moving image is being aligned by hand.
     `live_iteration`: the iteration of a running step whose warped image and displacement these are.
     """
 
@@ -61,6 +61,7 @@ class Pictures:
     unrefined_warped_hu: HuArray | None = field(default=None, repr=False)
     version: int = 0
     stale: bool = False
+    moving_stale: bool = False
     is_draft: bool = False
     live_iteration: int | None = None
     _cuts: Cuts = field(default_factory=Cuts, init=False, repr=False)
@@ -147,7 +148,8 @@ def hu_at(pictures: Pictures, index_zyx: Continuous) -> dict[ImageName, float | 
     for image in ("fixed", "moving", "warped"):
         volume = pictures.volume(image)
         value = None if volume is None else float(value_at(volume, shape, index_zyx, "hu"))
-        seen = value is not None and value > PADDING_HU and not (pictures.stale and image == "warped")
+        is_old = (pictures.stale and image == "warped") or (pictures.moving_stale and image == "moving")
+        seen = value is not None and value > PADDING_HU and not is_old
         if image == "fixed":
             seen = seen and bool(value_at(pictures.fixed_valid, shape, index_zyx, "wholly"))
         values[image] = value if seen else None

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import gc
 import weakref
+from dataclasses import replace
 from functools import partial
 from threading import Event
 
@@ -11,7 +12,7 @@ import pytest
 from app.store import Run
 from app.viewer import pane
 from app.viewer.overlays import OVERLAYS
-from app.viewer.pictures import _CUT, box_rmse_hu
+from app.viewer.pictures import _CUT, box_rmse_hu, hu_at
 from app.viewer.planes import Plane
 from app.worker import job_of
 from engine.progress import Progress
@@ -255,6 +256,18 @@ def test_a_deleted_state_is_let_go_with_its_images(opened, qtbot):
 def titles(window):
     window.grid.refresh()
     return {pane.state.slot.image: pane.state.title for pane in window.grid.panes}
+
+
+def test_a_moving_image_in_an_earlier_alignment_is_said_to_be_old(opened, make_step, qtbot):
+    store, rigid = opened.store, np.eye(4)
+    rigid[:3, 3] = (-6.0, 3.0, -5.0)
+    other = replace(store.case.current, rigid=rigid)
+    store.set_case(store.case.after(other.after(make_step("align"))))
+    assert "updating" in titles(opened)["moving"]
+    assert hu_at(store.pictures, store.view.cursor_zyx)["moving"] is None
+    wait_pictures(opened, qtbot)
+    assert "updating" not in titles(opened)["moving"]
+    assert hu_at(store.pictures, store.view.cursor_zyx)["moving"] is not None
 
 
 def test_a_preview_is_said_to_be_live_and_leaves_no_mark(opened, qtbot):

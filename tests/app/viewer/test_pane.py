@@ -186,6 +186,25 @@ def test_handles_resize_and_move_in_every_orientation(grid, qtbot, store, plane)
     assert after[shown.normal] == before[shown.normal]
 
 
+@pytest.mark.parametrize("change", ["remove_box", "other_box"])
+def test_a_handle_of_a_box_that_has_changed_since_it_was_drawn_is_not_taken(grid, qtbot, store, change):
+    z, y, x = store.view.cursor_zyx
+    store.add_box(Box(x - 6, x + 6, y - 5, y + 5, z - 4, z + 4))
+    grid.refresh()
+    pane, other = grid.panes[0], Box(x - 5, x + 6, y - 5, y + 5, z - 4, z + 4)
+    middle = next(handle.place_mm for handle in pane.state.outlines[0].handles if not handle.faces)
+    if change == "remove_box":
+        store.remove_box(0)
+    else:
+        store.reshape_box(0, other)
+    assert pane.state.outlines[0].handles, "it waits for its turn"
+    place = pane.pixel_of(middle).toPoint()
+    qtbot.mousePress(pane, Qt.MouseButton.LeftButton, pos=place)
+    qtbot.mouseMove(pane, place + QPoint(30, 0))
+    qtbot.mouseRelease(pane, Qt.MouseButton.LeftButton, pos=place + QPoint(30, 0))
+    assert [named.box for named in store.boxes] == ([] if change == "remove_box" else [other])
+
+
 @pytest.mark.parametrize("plane", ["axial", "coronal"])
 def test_the_pointer_says_how_a_handle_can_be_dragged(grid, qtbot, store, plane):
     """On the screen: coronal slices have the head, where indices end, at the top."""

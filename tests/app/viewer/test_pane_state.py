@@ -22,7 +22,10 @@ def test_without_images_every_pane_says_what_to_do():
 def test_images_that_are_not_there_yet_are_said_to_be_computed(pictures):
     bare = replace(pictures, warped_hu=None)
     assert "computed" in resolve(bare, VIEW, Slot("axial", "warped")).hint
-    assert "updating" in resolve(replace(pictures, stale=True), VIEW, Slot("axial", "warped")).title
+    old = replace(pictures, stale=True)
+    assert "updating" in resolve(old, VIEW, Slot("axial", "warped")).title
+    assert "updating" not in resolve(old, VIEW, Slot("axial", "moving")).title
+    assert "updating" in resolve(replace(old, moving_stale=True), VIEW, Slot("axial", "moving")).title
 
 
 def test_captions_name_slice_and_place(pictures):
