@@ -41,8 +41,9 @@ class Pictures:
     `other_warped_hu`, `other_displacement_vox`, `other_name`: of the state that `ViewState.other_state` names.
     `unrefined_warped_hu`: the warped image before the first refinement. `body`: the patient in the fixed image.
     `version` grows whenever a value changes, also in place during a live preview. `stale`: the displacement, or
-    the warped image as well, is still that of the state before, `moving_stale`: the moving image too. `is_draft`: the moving image is being aligned by hand.
-    `live_iteration`: the iteration of a running step whose warped image and displacement these are.
+    the warped image as well, is still that of the state before, `moving_stale`: the moving image too.
+    `is_draft`: the moving image is being aligned by hand. `live_iteration`: the iteration of a running step whose
+    warped image and displacement these are.
     """
 
     geometry: Geometry
