@@ -3,9 +3,9 @@
 Means over windows of four signs and a rare fifth: how far edges still lie apart (one Gauss-Newton step on
 descriptors, which finds nothing where there is nothing to see); how far two convex searches, one from the present state
 and one from the alignment, would move the place on average, and how far they disagree; lack of local correlation, which
-is high where the images are unlike and where they show nothing; folding. Each counts in multiples of what is usual for it, and they add up as
-squares. The score is told as the mean error that windows of such a score had on phantoms: an expectation over many
-cases, no promise about one. How good the proposals are: tests/benchmarks/results/error-map.md.
+is high where the images are unlike and where they show nothing; folding. Each counts in multiples of what is usual for
+it, and they add up as squares. The score is told as the mean error that windows of such a score had on phantoms: an
+expectation over many cases, no promise about one. How good the proposals are: tests/benchmarks/results/error-map.md.
 """
 
 from __future__ import annotations
