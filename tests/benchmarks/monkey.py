@@ -19,6 +19,7 @@ from random import Random
 from types import SimpleNamespace
 
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as in the program, which sets it before numpy is loaded
 
 import numpy as np
 from PySide6.QtCore import QSettings

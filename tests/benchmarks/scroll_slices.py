@@ -22,6 +22,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Event, Thread
 
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as in the program, which sets it before numpy is loaded
+
 import numpy as np
 from numpy.typing import NDArray
 from PySide6.QtWidgets import QApplication
