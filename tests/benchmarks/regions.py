@@ -224,7 +224,9 @@ def sooner(arguments: argparse.Namespace, runtime: Runtime) -> None:
         ["crop, field, to that error", str(step.iterations), f"{step.seconds:.1f}", f"{step.box_rmse_hu_after:.1f}", ""]
     )
     step = finish(run_step(start.case, field, runtime)).steps[-1]
-    rows.append(["crop, field, to the end", "400", f"{step.seconds:.1f}", f"{step.box_rmse_hu_after:.1f}", ""])
+    rows.append(
+        ["crop, field, to the end", str(step.iterations), f"{step.seconds:.1f}", f"{step.box_rmse_hu_after:.1f}", ""]
+    )
     before = paper.steps[-1].box_rmse_hu_before
     _put(
         arguments,
@@ -247,7 +249,8 @@ def drift(arguments: argparse.Namespace, runtime: Runtime) -> None:
                 rows.append([start.name, step.name, fit, *(f"{figure:.4g}" for figure in figures)])
                 print(rows[-1], flush=True)
     headings = ("case", "step", "fit", "RMSE HU", "roughness", "folding in the body %", "least determinant")
-    _put(arguments, "drift", "1,000 iterations after general.", markdown_table(headings, rows), runtime)
+    note = "After general, 1,000 iterations of ISO; RSO, asked for as many, ends once nothing more is gained."
+    _put(arguments, "drift", note, markdown_table(headings, rows), runtime)
 
 
 def converged(arguments: argparse.Namespace, runtime: Runtime) -> None:
