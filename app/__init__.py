@@ -3,6 +3,7 @@
 import os
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-"""Before numpy is loaded. Its products here are those of slices: sharing them out to threads takes longer, and a thread
-that waits for another spins. By a running step of the worker a slice was held up for a fifth of a second.
+"""Before numpy is loaded, by window and command line alike. Its products are those of slices: sharing them out to
+threads takes longer, and a thread that waits for another spins. By a running step a slice was held up for a fifth of a
+second.
 """

@@ -193,6 +193,7 @@ class Display(QObject):
                 displacement_vox=None,
                 labels=self._labels_of(case),
                 stale=False,
+                moving_stale=False,
                 is_draft=True,
             )
         )

@@ -81,6 +81,6 @@ class Cuts:
 
 def _copied(columns: Any) -> Any:
     """A copy of some columns; a line of the cache at once where they fill one, in two thirds of the time."""
-    if columns.shape[-1] * columns.itemsize != _LINE_BYTES:
+    if columns.shape[-1] * columns.itemsize != _LINE_BYTES or columns.strides[-1] != columns.itemsize:
         return columns.copy()
     return columns.view(np.dtype((np.void, _LINE_BYTES))).copy().view(columns.dtype)

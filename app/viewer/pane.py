@@ -132,7 +132,7 @@ class Pane(QWidget):
         self.update()
 
     def clear(self) -> None:
-        """Show nothing until something else is drawn, and keep nothing of what was shown."""
+        """Show nothing until something else is drawn, and keep no image of what was shown."""
         self.state = self._painted = None
         self._images, self._paths, self._made_for = {}, {}, (None, ())
         self.update()

@@ -18,7 +18,7 @@ Part = Callable[[], tuple[Tensor, ...]]
 
 _WARM_UPS = 3
 _DIFFERENCE = 1e-2
-"""Of what is compared. Both launch the same kernels; gradients that are summed in another order differ by 1e-5."""
+"""Of what is compared. Both launch the same kernels, so that what they differ by is rounding at most."""
 
 
 class Graphs(Protocol):

@@ -101,11 +101,14 @@ def descend(problem: Problem, what: Parametrization, iterations: int, before: in
     state = steps.judge(what.residual())
     best = steps.kept(state, look.read(state))
     highest_mse = best.mse
-    settled, earlier = _settled(problem, iterations, of or iterations), math.inf
+    settled, at_last_mask = _settled(problem, iterations, of or iterations), math.inf
     for iteration in range(1, iterations + 1):
         residual = steps.move(what.learning_rate * _pace(iteration, settled))
+        is_still = False
         if iteration % _MASK_EVERY == 0:
+            is_still = iteration >= settled + _MASK_EVERY and at_last_mask - best.score < _STILL * best.score
             best = look.renewed(best, residual)
+            at_last_mask = best.score
         state = steps.judge(residual)
         figures = look.read(state)
         kept = (problem.error_may_grow or figures.mse <= highest_mse) and figures.score < best.score
@@ -115,10 +118,8 @@ def descend(problem: Problem, what: Parametrization, iterations: int, before: in
         command = yield _progress(problem, figures, before + iteration, of or iterations, preview, kept)
         if command is STOP:
             return replace(best, iterations=before + iteration, stopped=True, notes=steps.notes)
-        if problem.ends_when_still and iteration >= settled and iteration % _MASK_EVERY == 0:
-            if earlier - best.score < _STILL * best.score:
-                return replace(best, iterations=before + iteration, notes=steps.notes)
-            earlier = best.score
+        if problem.ends_when_still and is_still:
+            return replace(best, iterations=before + iteration, notes=steps.notes)
     return replace(best, iterations=before + iterations, notes=steps.notes)
 
 

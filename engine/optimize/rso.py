@@ -305,6 +305,10 @@ def _crop_by_field(crop: Region, settings: RegionalSettings, preview: bool) -> J
     done, last, stopped = 0, settings.iterations, False
     for factor, share in _LEVELS:
         count = last - done if stopped else round(share * settings.iterations)
+        settles_after = _SETTLES_AFTER
+        if factor == 1 and not stopped:
+            last = done + count
+            settles_after = round(_SETTLES_AFTER * last / settings.iterations)
         if count == 0:
             continue
         working = crop.voxels if factor == 1 else crop.on(voxels.coarsened(factor * finest_mm).spacing_xyz_mm)
@@ -313,7 +317,7 @@ def _crop_by_field(crop: Region, settings: RegionalSettings, preview: bool) -> J
             carried = resized_displacement(found[0].residual, found[1].grid.geometry, working.grid.geometry)
         control = ControlGrid(shape, _CONTROL_STRIDE, crop.device, carried)
         problem = _crop_problem(crop, working, settings, smoothness, _CONTROL_STRIDE, preview)
-        problem = replace(problem, settles_after=_SETTLES_AFTER, ends_when_still=True)
+        problem = replace(problem, settles_after=settles_after, ends_when_still=True)
         job = descend(problem, control, count, done, last)
         outcome: Outcome = yield from (to_its_end(job) if stopped else job)
         notes |= dict.fromkeys(outcome.notes)

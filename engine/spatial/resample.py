@@ -104,7 +104,7 @@ def _kernel_matrix(length: int, sigma_vox: float, like: Tensor) -> Tensor:
 
 
 def along_axes(image: Tensor, matrices: list[Tensor]) -> Tensor:
-    """Each axis (z, y, x) of an image (1, C, D, H, W) through its matrix, first those that shrink most."""
+    """Each axis (z, y, x) of images (B, C, D, H, W) through its matrix, first those that shrink most."""
     growth = [matrix.shape[0] / matrix.shape[1] for matrix in matrices]
     for axis in sorted(range(3), key=growth.__getitem__):
         matrix = matrices[axis]

@@ -19,6 +19,7 @@ from engine.shapes import Matrix
 ANY_ORDER_ON = {"cuda"}
 """Types of devices that add a gradient up in any order, whose rounding then differs from run to run."""
 
+_PADDING_NUMBERS = {"zeros": 0, "border": 1}
 _WHOLE = 2.0**36
 """The largest gradient as a whole number: far finer than float32, and 2²⁶ of them fit into 63 bits."""
 
@@ -93,10 +94,11 @@ class _RepeatableSample(torch.autograd.Function):
         if ctx.needs_input_grad[0]:
             to_image = _spread(gradients[0], grid, image.shape[2:], ctx.padding)
         if ctx.needs_input_grad[1]:
-            with torch.enable_grad():
-                places = grid.detach().requires_grad_()
-                values = F.grid_sample(image.detach(), places, padding_mode=ctx.padding, align_corners=True)
-            (to_grid,) = torch.autograd.grad(values, places, gradients[0])
+            by_the_places_alone = False, True
+            padding = _PADDING_NUMBERS[ctx.padding]
+            to_grid = torch.ops.aten.grid_sampler_3d_backward(
+                gradients[0].contiguous(), image, grid, 0, padding, True, by_the_places_alone
+            )[1]
         return to_image, to_grid, None
 
 
@@ -104,7 +106,9 @@ def _spread(values: Tensor, grid: Tensor, shape_zyx: torch.Size, padding: str) -
     """Values (B, C, d, h, w) shared out to the eight voxels around each place, (B, C, D, H, W)."""
     one = _WHOLE / values.abs().amax().clamp(min=torch.finfo(values.dtype).tiny).double()
     total = values.new_zeros((*values.shape[:2], math.prod(shape_zyx)), dtype=torch.int64)
-    places = [0.5 * (grid[..., k].flatten(1) + 1.0) * (n - 1) for k, n in enumerate(reversed(shape_zyx))]
+    places = [
+        torch.nan_to_num(0.5 * (grid[..., k].flatten(1) + 1.0) * (n - 1)) for k, n in enumerate(reversed(shape_zyx))
+    ]
     if padding == "border":
         places = [place.clamp(0.0, n - 1) for place, n in zip(places, reversed(shape_zyx), strict=True)]
     lower = [place.floor() for place in places]

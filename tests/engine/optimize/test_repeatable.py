@@ -37,6 +37,7 @@ STEPS = {
     "iso by field with descriptors": lambda box: IsoSettings(2, similarity="mind"),
     "iso by network": lambda box: IsoSettings(1, "network"),
     "rso by field": lambda box: RsoSettings(box, 5),
+    "rso by field, image": lambda box: RsoSettings(box, 5, "field", "image"),
     "rso by network": lambda box: RsoSettings(box, 1, "network"),
     "rso by network, image": lambda box: RsoSettings(box, 1, "network", "image"),
 }

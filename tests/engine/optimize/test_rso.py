@@ -137,12 +137,15 @@ def test_stop_returns_the_best_so_far_after_a_few_iterations_at_the_voxels(
 
 def test_a_search_by_field_ends_once_nothing_more_is_gained(pair, start, settings) -> None:
     """Of 400 iterations fewer than 200 are needed, and 100 asked for end as well."""
+    reports: list[Progress] = []
     many, enough = (
-        finish(rso(pair.fixed, pair.moving, start, replace(settings("field", "crop"), iterations=n), CPU, False))
-        for n in (400, 100)
+        finish(rso(pair.fixed, pair.moving, start, replace(settings("field", "crop"), iterations=n), CPU, False), tell)
+        for n, tell in ((400, reports.append), (100, None))
     )
 
     assert 100 < many.iterations < 200
+    assert [report.done for report in reports] == list(range(1, many.iterations + 1))
+    assert reports[0].total == 400 > reports[-1].total >= many.iterations
     assert enough.iterations <= 100
     assert many.box_rmse_hu_after == pytest.approx(enough.box_rmse_hu_after, rel=0.02)
     assert many.box_rmse_hu_after < 0.5 * many.box_rmse_hu_before

@@ -177,6 +177,18 @@ def test_the_repeatable_gradient_is_that_of_grid_sample(padding: str, monkeypatc
         torch.testing.assert_close(found, expected, atol=2e-5, rtol=1e-5)
 
 
+def test_places_that_are_not_numbers_spoil_the_gradient_of_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(warp_module, "ANY_ORDER_ON", {"cpu"})
+    image, places = _random(1, 2, *SHAPE).requires_grad_(), torch.full((1, 3, 1, 1, 3), 2.0)
+    for axis in range(3):
+        places[0, axis, 0, 0, axis] = float("nan")
+
+    sample(image, places).sum().backward()
+
+    assert image.grad is not None
+    assert image.grad.shape == image.shape
+
+
 def _gradients(padding: str) -> tuple[Tensor, ...]:
     image = _random(2, 3, *SHAPE).requires_grad_()
     spread = torch.rand(2, 3, 6, 5, 8, generator=torch.Generator().manual_seed(1))
