@@ -266,7 +266,10 @@ class WorkflowPanel(QScrollArea):
             section.form.addRow(tr("Region"), self.region_text)
         iterations = QSpinBox(minimum=1, maximum=_MOST_ITERATIONS, singleStep=50)
         iterations.setAccessibleName(tr("Iterations of {step}").format(step=name.upper()))
-        iterations.setToolTip(tr("Stop ends sooner and keeps the best state"))
+        tooltip = tr("Stop ends sooner and keeps the best state")
+        if name == "rso":
+            tooltip = tr("At most: by field it ends once nothing more is gained. Stop keeps the best state")
+        iterations.setToolTip(tooltip)
         iterations.valueChanged.connect(lambda value: self._change(**{f"{name}_iterations": value}))
         setattr(self, f"{name}_iterations", iterations)
         section.form.addRow(tr("Iterations"), iterations)
