@@ -99,7 +99,7 @@ def _register(commands: _Commands) -> None:
     parser.add_argument(
         "--box", action="append", default=[], metavar="BOX", help="x0:x1,y0:y1,z0:z1 in fixed voxels; may be repeated"
     )
-    parser.add_argument("--rso", type=int, default=400, metavar="N", help="iterations for each box at most, default 400")
+    parser.add_argument("--rso", type=int, default=400, metavar="N", help="iterations a box at most, default 400")
     parser.add_argument("--rso-scope", choices=("crop", "image"), default="crop")
     parser.add_argument("--by", choices=("field", "network"), default="field", help="what ISO and RSO optimise")
     parser.add_argument("--similarity", choices=("auto", "mse", "lncc", "mind"), default="auto")
