@@ -22,9 +22,6 @@ _VARIANCE_FLOOR = 1e-5
 """Squared normalised units (about 6 HU): what counts as noise in a window of local correlation."""
 
 
-_HUBER = 0.05
-"""Normalised units (100 HU), from which on a difference counts by its size instead of its square."""
-
 _UNLIKE_MIND = 0.1
 """Tissue against other tissue."""
 
@@ -39,17 +36,6 @@ def mse(fixed: Tensor, mask: Tensor, weight: Tensor) -> Dissimilarity:
     """Mean squared difference."""
     share = _shares(mask, weight)
     return lambda warped: (share * (warped - fixed) ** 2).sum()
-
-
-def huber(fixed: Tensor, mask: Tensor, weight: Tensor) -> Dissimilarity:
-    """Mean squared difference in which large ones, of streaks and of gas that came or went, weigh less (Huber 1964)."""
-    share = _shares(mask, weight)
-    return lambda warped: (share * _huber(warped - fixed)).sum()
-
-
-def _huber(difference: Tensor) -> Tensor:
-    size = difference.abs()
-    return torch.where(size < _HUBER, size * size, _HUBER * (2.0 * size - _HUBER))
 
 
 def lncc(fixed: Tensor, mask: Tensor, weight: Tensor, radius: int = LNCC_RADIUS) -> Dissimilarity:
@@ -118,16 +104,13 @@ def mind(fixed: Tensor, mask: Tensor, weight: Tensor) -> Dissimilarity:
 def unlike(name: str, fixed: Tensor, mask: Tensor, weight: Tensor) -> float | Tensor:
     """About what a moving image would score whose structure has nothing to do with that of the fixed one.
 
-    Divided by it, every dissimilarity means the same beside one weight of the roughness. Differences: those whose
-    square is twice the variance within the windows of local correlation, since air and tissue lie apart whatever their
-    structure.
+    Divided by it, every dissimilarity means the same beside one weight of the roughness. Squared differences: twice the
+    mean variance within the windows of local correlation, since air and tissue lie apart whatever their structure.
     """
-    known = {"lncc": 1.0, "mind": _UNLIKE_MIND}
-    if name in known:
-        return known[name]
+    if name != "mse":
+        return {"lncc": 1.0, "mind": _UNLIKE_MIND}[name]
     windows = _FixedWindows(fixed, mask, weight, 2 * LNCC_RADIUS + 1)
-    squares = 2.0 * windows.variance
-    return (windows.share * (_huber(squares.sqrt()) if name == "huber" else squares)).sum().clamp(min=_VARIANCE_FLOOR)
+    return 2.0 * (windows.share * windows.variance).sum().clamp(min=_VARIANCE_FLOOR)
 
 
-SIMILARITY: dict[str, Similarity] = {"mse": mse, "huber": huber, "lncc": lncc, "mind": mind}
+SIMILARITY: dict[str, Similarity] = {"mse": mse, "lncc": lncc, "mind": mind}

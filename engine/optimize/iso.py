@@ -34,7 +34,7 @@ _BENDING_MM2_PER_HU = 14.0
 _NOISE_HU = (3.0, 15.0)
 """Below and beyond these the weight stays."""
 
-_STIFFNESS = {"mse": 0.5, "huber": 0.5}
+_STIFFNESS = {"mse": 0.5}
 """Squared differences are mostly those of a few sharp edges; the rest of the image says little against stiffness."""
 
 WORKING_SPACING_MM = 3.0
