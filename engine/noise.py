@@ -50,7 +50,7 @@ def _measured(volume: Volume) -> float:
 
 def _middle(volume: Volume) -> Box:
     """The box of the patient, no more than a slab of it along the slices."""
-    box = body_box(volume)
+    box = body_box(volume, keep_mask=False)
     half = max(2, round(0.5 * _SLAB_MM / volume.geometry.spacing_zyx_mm[0]))
     middle = (box.z0 + box.z1) // 2
     return Box(box.x0, box.x1, box.y0, box.y1, max(box.z0, middle - half), min(box.z1, middle + half))

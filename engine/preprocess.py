@@ -146,10 +146,13 @@ def holds(box: Box, volume: Volume, least_hu: float) -> bool:
     return bool((volume.hu[box.slices_zyx] >= least_hu).any())
 
 
-def body_box(volume: Volume, margin_mm: float = 15.0) -> Box:
-    """The smallest box that holds the patient and a margin, inside the image; the whole image where there is none."""
+def body_box(volume: Volume, margin_mm: float = 15.0, keep_mask: bool = True) -> Box:
+    """The smallest box that holds the patient and a margin, inside the image; the whole image where there is none.
+
+    `keep_mask`: whether `body_of` will be asked for too. The box itself is worked out once for each volume.
+    """
     if volume not in _EXTENTS:
-        _EXTENTS[volume] = _extent(body_of(volume))
+        _EXTENTS[volume] = _extent(body_of(volume) if keep_mask or volume in _BODIES else body_mask(volume))
     held, shape = _EXTENTS[volume], volume.geometry.shape_zyx
     if held is None:
         return Box.whole(shape)

@@ -75,6 +75,11 @@ class Box:
             min(z, self.z1 + margin),
         )
 
+    def holds(self, other: Box) -> bool:
+        """Whether every voxel of `other` is one of this box."""
+        pairs = zip(self.ranges_zyx, other.ranges_zyx, strict=True)
+        return all(start <= first and last <= stop for (start, stop), (first, last) in pairs)
+
     def inside(self, outer: Box) -> Box:
         """This box in the voxel indices of `outer`."""
         return Box(

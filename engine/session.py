@@ -381,6 +381,7 @@ def measured(case: Case, registration: Registration) -> Figures:
 
     give_back()
     warped = warped_hu(case, registration)
+    give_back()
     seen = compared(case.fixed, case.guidance).valid & (warped > PADDING_HU)
     field = field_figures(registration.displacement_vox, body_of(case.fixed))
     return Figures(rmse_hu(case.fixed.hu, warped, seen), field.folding_percent, field.min_jacobian, field.roughness)

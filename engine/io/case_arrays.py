@@ -17,6 +17,7 @@ from engine.io.atomic import reserve, whole_file
 from engine.io.images import array_of, read_image, to_sitk_image, write_sitk_image
 from engine.regions import MARKS
 from engine.shapes import DisplacementArray, LabelArray, MaskArray
+from engine.shared_arrays import npy_in_file
 
 ZERO = "zero"
 """Digest of a displacement that is zero everywhere, bit for bit."""
@@ -119,7 +120,7 @@ class ArrayFiles:
 
 def read_displacement(folder: Path, entry: FileEntry) -> DisplacementArray:
     """Map a displacement from its file; pages are read when they are looked at."""
-    array: DisplacementArray = np.load(_inside(folder, entry), mmap_mode="r", allow_pickle=False)
+    array = npy_in_file(_inside(folder, entry))
     _keep_digest(array, entry["digest"])
     return array
 

@@ -50,45 +50,55 @@ def lncc(fixed: Tensor, mask: Tensor, weight: Tensor, radius: int = LNCC_RADIUS)
 
 
 class _FixedWindows:
-    """What local correlation needs of the fixed image: sums over the window around each voxel."""
+    """What local correlation needs of the fixed image: means over the window around each voxel."""
 
     def __init__(self, fixed: Tensor, mask: Tensor, weight: Tensor, size: int) -> None:
         self.size, self.mask, self.fixed = size, mask, fixed * mask
-        sums = box_sum(torch.cat([mask, self.fixed, self.fixed * self.fixed], dim=1), size)
-        self.count = sums[:, :1].clamp(min=1.0)
-        self.mean = sums[:, 1:2] / self.count
-        self.variance = (sums[:, 2:] / self.count - self.mean**2).clamp_(min=0.0).add_(_VARIANCE_FLOOR)
+        self.count = self.sum(mask).clamp_(min=1.0)
+        self.mean = self.mean_of(self.fixed)
+        self.variance = self.variance_of(self.fixed, self.mean)
         self.share = _shares(mask, weight)
+
+    def sum(self, image: Tensor) -> Tensor:
+        """Over the window around each voxel, in a tensor of its own."""
+        return box_sum(image, self.size)
+
+    def mean_of(self, masked: Tensor) -> Tensor:
+        return self.sum(masked).div_(self.count)
+
+    def variance_of(self, masked: Tensor, mean: Tensor) -> Tensor:
+        return self.mean_of(masked * masked).addcmul_(mean, mean, value=-1.0).clamp_(min=0.0).add_(_VARIANCE_FLOOR)
 
 
 class _LocalCorrelationLoss(torch.autograd.Function):
-    """The gradient written out: three box sums instead of the graph's six, a third of the time."""
+    """The gradient written out: three box sums instead of the graph's six, a third of the time.
+
+    An image at a time and in place where that may be: less memory to go through, and half the time again.
+    """
 
     @staticmethod
     def forward(ctx: Any, warped: Tensor, windows: _FixedWindows) -> Tensor:
         masked = warped * windows.mask
-        products = torch.cat([masked, masked * masked, masked * windows.fixed], dim=1)
-        means = box_sum(products, windows.size).div_(windows.count)
-        mean = means[:, :1]
-        variance = (means[:, 1:2] - mean * mean).clamp_(min=0.0).add_(_VARIANCE_FLOOR)
-        covariance = means[:, 2:] - mean * windows.mean
+        mean = windows.mean_of(masked)
+        variance = windows.variance_of(masked, mean)
+        covariance = windows.mean_of(masked * windows.fixed).addcmul_(mean, windows.mean, value=-1.0)
         ctx.windows = windows
         ctx.save_for_backward(masked, mean, variance, covariance)
-        correlation = covariance * covariance / (variance * windows.variance)
-        return ((1.0 - correlation) * windows.share).sum()
+        correlation = (covariance * covariance).div_(variance).div_(windows.variance)
+        return correlation.neg_().add_(1.0).mul_(windows.share).sum()
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
         masked, mean, variance, covariance = ctx.saved_tensors
         windows: _FixedWindows = ctx.windows
-        scale = -gradients[0] * windows.share / windows.count
-        by_covariance = scale * 2.0 * covariance / (variance * windows.variance)
-        by_variance = -by_covariance * covariance / (2.0 * variance)
-        by_mean = -by_covariance * windows.mean - 2.0 * by_variance * mean
-        constant, linear, crossed = box_sum(torch.cat([by_mean, by_variance, by_covariance], 1), windows.size).split(
-            1, 1
-        )
-        return windows.mask * (constant + 2.0 * masked * linear + windows.fixed * crossed), None
+        by_covariance = (covariance * windows.share).mul_(-2.0 * gradients[0])
+        by_covariance.div_(windows.count).div_(variance).div_(windows.variance)
+        by_variance = (by_covariance * covariance).div_(variance).mul_(-0.5)
+        by_mean = (by_covariance * windows.mean).addcmul_(by_variance, mean, value=2.0).neg_()
+        by_warped = windows.sum(by_mean)
+        by_warped.addcmul_(masked, windows.sum(by_variance), value=2.0)
+        by_warped.addcmul_(windows.fixed, windows.sum(by_covariance))
+        return by_warped.mul_(windows.mask), None
 
 
 def mind(fixed: Tensor, mask: Tensor, weight: Tensor) -> Dissimilarity:

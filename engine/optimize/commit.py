@@ -13,6 +13,7 @@ from scipy.ndimage import distance_transform_edt
 from engine.registration import Certificate
 from engine.roi import Box
 from engine.shapes import DisplacementArray
+from engine.shared_arrays import with_part
 from engine.spatial.jacobian import jacobian_determinant
 
 LEAST_DETERMINANT = 0.05
@@ -80,9 +81,7 @@ def commit(
         mean_share, part = max((mean_share, part), locally, key=lambda candidate: candidate[0])
     if mean_share == 0.0:
         return Committed(present, 0.0)
-    result = np.array(present)
-    result[(slice(None), *context.slices_zyx)] = part
-    return Committed(result, mean_share)
+    return Committed(with_part(present, context, part), mean_share)
 
 
 def _local_share(

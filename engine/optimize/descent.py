@@ -11,6 +11,7 @@ from torch import Tensor
 
 from engine.losses.regularity import fold_penalty, grad_l2
 from engine.losses.similarity import SIMILARITY, Dissimilarity, unlike
+from engine.memory import give_back
 from engine.optimize.adam import Adam
 from engine.optimize.captured import CudaGraphs, Graphs, Recording
 from engine.optimize.pair_grid import PairGrid
@@ -96,6 +97,7 @@ def descend(problem: Problem, what: Parametrization, iterations: int, before: in
     The best state is the one of lowest loss, the start among them, whose squared error is not above the start's unless
     the problem allows it.
     """
+    give_back()
     look, previews = _Look(problem), Previews.on(problem.grid.fixed.device, problem.preview)
     steps = _steps(look, what, iterations)
     state = steps.judge(what.residual())

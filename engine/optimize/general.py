@@ -12,6 +12,7 @@ from engine.optimize.folds import without_folds
 from engine.optimize.pair_grid import PairGrid, at_spacing
 from engine.progress import Job, Progress
 from engine.shapes import DisplacementArray, Matrix
+from engine.shared_arrays import in_file
 from engine.spatial.resample import as_array, displacement_on
 from engine.volume import Volume
 
@@ -50,9 +51,13 @@ def general_displacement(
 def finished(
     residual: Tensor, working: Geometry, fixed: Geometry, start: DisplacementArray | None = None
 ) -> tuple[DisplacementArray, int]:
-    """A displacement of a working grid on the fixed grid, added to `start` and free of folds where that was."""
+    """A displacement of a working grid on the fixed grid, added to `start` and free of folds where that was.
+
+    A large one lies in a file, so that the states of its regions share it.
+    """
     give_back()
     total = as_array(displacement_on(as_array(residual), working, fixed))
     if start is not None:
         total += start
-    return without_folds(total)
+    free, folded = without_folds(total)
+    return in_file(free), folded

@@ -89,7 +89,12 @@ def _mean(values: Tensor, counted: Tensor | None) -> Tensor:
 
 
 def box_sum(image: Tensor, size: int) -> Tensor:
-    """Sum over size³ voxels around each voxel (size odd), zeros outside; one axis after the other, by doubling."""
+    """Sum over size³ voxels around each voxel (size odd), zeros outside; one axis after the other, by doubling.
+
+    Channel by channel, which the cache likes better than all at once.
+    """
+    if image.shape[1] > 1:
+        return torch.cat([box_sum(channel, size) for channel in image.split(1, dim=1)], dim=1)
     for axis in (2, 3, 4):
         length = image.shape[axis]
         padding = [0] * 6
@@ -100,17 +105,20 @@ def box_sum(image: Tensor, size: int) -> Tensor:
 
 def _running_sum(padded: Tensor, axis: int, size: int, length: int) -> Tensor:
     """out[i] = padded[i] + ... + padded[i + size − 1], from sums of 1, 2, 4, ... neighbors."""
-    total: Tensor | None = None
+    parts = []
     power, start, width = padded, 0, 1
     while True:
         if size & width:
-            part = power.narrow(axis, start, length)
-            total = part.clone() if total is None else total.add_(part)
+            parts.append(power.narrow(axis, start, length))
             start += width
         if 2 * width > size:
             break
         shorter = power.shape[axis] - width
         power = power.narrow(axis, 0, shorter) + power.narrow(axis, width, shorter)
         width *= 2
-    assert total is not None
+    if len(parts) == 1:
+        return parts[0].clone()
+    total = parts[0] + parts[1]
+    for part in parts[2:]:
+        total += part
     return total

@@ -12,7 +12,7 @@ from engine.spatial.resample import index_map
 from engine.spatial.warp import sample
 from engine.volume import PADDING_HU, Volume
 
-_VOXELS_AT_ONCE = 2**21
+_VOXELS_AT_ONCE = 2**20
 _WHOLLY_VALID = 0.999
 
 

@@ -42,6 +42,7 @@ from app.worker import Worker
 from engine.case import Case
 from engine.geometry import Geometry
 from engine.progress import finish
+from engine.shared_arrays import in_file
 from engine.structures import Structures
 from engine.volume import Volume
 
@@ -83,6 +84,8 @@ def random_pictures(shape_zyx: tuple[int, int, int], turned_deg: float = 0.0) ->
     body[:, y // 6 : -y // 6, x // 8 : -x // 8] = True
     displacement = np.zeros((3, *shape_zyx), dtype=np.float32)
     displacement[:] = (6 * np.sin(np.linspace(0, 6, x))).astype(np.float32)
+    displacement = in_file(displacement)
+    displacement.max()
     c, s = np.cos(np.radians(turned_deg)), np.sin(np.radians(turned_deg))
     geometry = Geometry(shape_zyx, SPACING_XYZ_MM, direction=((1.0, 0.0, 0.0), (0.0, c, -s), (0.0, s, c)))
     rigid, own, other = np.eye(4), organs(shape_zyx, 0), organs(shape_zyx, 5)

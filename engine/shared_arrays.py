@@ -1,0 +1,106 @@
+"""Large arrays that lie in files and share what they have in common: each page of memory is there once.
+
+A displacement that a regional step changed differs from the one before in a box. Where that one lies in a file, the new
+one is a private map of the same file, of which only the pages of the box are written.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import tempfile
+import weakref
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+from engine.roi import Box
+from engine.shapes import DisplacementArray
+
+_LEAST_BYTES = 64 * 2**20
+"""What is smaller is copied: quicker than anything else."""
+
+
+class _OpenFile:
+    """A file that stays readable as long as this object lives, also after it has lost its name."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.descriptor = os.dup(file.fileno())
+        weakref.finalize(self, os.close, self.descriptor)
+
+
+@dataclass(frozen=True, slots=True)
+class _Origin:
+    """Where the values of an array lie: in a file from `offset` on, but for those in `boxes`."""
+
+    file: _OpenFile
+    offset: int
+    boxes: tuple[Box, ...] = ()
+
+
+_origins: dict[int, tuple[weakref.ref[DisplacementArray], _Origin]] = {}
+
+
+def in_file(array: DisplacementArray) -> DisplacementArray:
+    """The same values mapped from a temporary file without a name, gone with the last array that shows it.
+
+    The array itself where it is small, or the disk has no place.
+    """
+    if array.nbytes < _LEAST_BYTES:
+        return array
+    try:
+        with tempfile.TemporaryFile() as file:
+            for component in array:
+                file.write(np.ascontiguousarray(component).data)
+            file.flush()
+            return _mapped(_Origin(_OpenFile(file), 0), array.shape)
+    except OSError:
+        return array
+
+
+def npy_in_file(path: Path) -> DisplacementArray:
+    """An array mapped from a .npy file; pages are read when they are looked at.
+
+    Raises OSError, ValueError or EOFError where that is none.
+    """
+    with path.open("rb") as file:
+        array: DisplacementArray = np.load(path, mmap_mode="r", allow_pickle=False)
+        if isinstance(array, np.memmap) and array.flags.c_contiguous and array.dtype == np.float32:
+            _remember(array, _Origin(_OpenFile(file), array.offset))
+    return array
+
+
+def with_part(array: DisplacementArray, box: Box, part: DisplacementArray) -> DisplacementArray:
+    """An array (3, Z, Y, X) with other values in a box; `array` keeps its own."""
+    origin = _origin_of(array)
+    if origin is None:
+        result = np.array(array)
+    else:
+        others = tuple(other for other in origin.boxes if not box.holds(other))
+        result = _mapped(_Origin(origin.file, origin.offset, (*others, box)), array.shape)
+        for other in others:
+            there = (slice(None), *other.slices_zyx)
+            result[there] = array[there]
+    result[(slice(None), *box.slices_zyx)] = part
+    return result
+
+
+def _mapped(origin: _Origin, shape: tuple[int, ...]) -> DisplacementArray:
+    """What is written to it stays its own."""
+    count = int(np.prod(shape))
+    pages = mmap.mmap(origin.file.descriptor, origin.offset + 4 * count, access=mmap.ACCESS_COPY)
+    array = np.frombuffer(pages, np.float32, count, origin.offset).reshape(shape)
+    _remember(array, origin)
+    return array
+
+
+def _origin_of(array: DisplacementArray) -> _Origin | None:
+    known = _origins.get(id(array))
+    return known[1] if known is not None and known[0]() is array else None
+
+
+def _remember(array: DisplacementArray, origin: _Origin) -> None:
+    key = id(array)
+    _origins[key] = (weakref.ref(array, lambda _: _origins.pop(key, None)), origin)
