@@ -36,7 +36,8 @@ _LEAST_RECORDED = 30
 class Problem:
     """One region at one resolution.
 
-    `total`: from a residual to the displacement u, voxels of `grid`. `region`: 1 where the error is measured.
+    `total`: from a limited residual to the displacement u, voxels of `grid`. `region`: 1 where the error is measured.
+    `limited`: from a residual to what of it takes part, or none where all of it does.
     `weight`: how much each voxel counts in the loss; more than the region where a correction reaches further.
     `unfaded`: the same without a window, whose roughness counts, or none where there is no window.
     `smoothness`: weight λ of the roughness, or none for gradient surgery with a roughness budget.
@@ -63,6 +64,7 @@ class Problem:
     errors_hu: Callable[[float, float], tuple[float | None, float | None]]
     coarse_step: int = 1
     preview: Sight | None = None
+    limited: Callable[[Tensor], Tensor] | None = None
     unfaded: Callable[[Tensor], Tensor] | None = None
     guiding: Callable[[Tensor], Tensor] | None = None
     stiffness: float = 1.0
@@ -184,7 +186,7 @@ class _Look:
     @torch.no_grad()
     def renewed(self, best: Outcome, residual: Tensor) -> Outcome:
         """Look again at which voxels both scanners see; the best so far, judged on those."""
-        self._renew_mask(self._problem.total(residual))
+        self._renew_mask(self._problem.total(self._limited(residual)))
         self._dissimilarity = self._prepared()
         figures = self.read(self.at(best.residual))
         return replace(best, score=figures.score, mse=figures.mse)
@@ -211,12 +213,13 @@ class _Look:
     def at(self, residual: Tensor, anew: bool = False) -> _State:
         """`anew`: prepare the comparison once more from the mask as it is, as a recorded step does every time."""
         problem = self._problem
-        total = problem.total(residual)
+        limited = self._limited(residual)
+        total = problem.total(limited)
         if self._dissimilarity is None:
             self._renew_mask(total)
             self._dissimilarity = self._prepared()
         warped = problem.grid.warped(total)
-        unfaded = total if problem.unfaded is None else problem.unfaded(residual)
+        unfaded = total if problem.unfaded is None else problem.unfaded(limited)
         roughness, folding = problem.roughness(_thinned(unfaded, problem)), fold_penalty(_thinned(total, problem))
         similarity = (self._prepared() if anew else self._dissimilarity)(warped)
         if problem.guiding is not None:
@@ -232,6 +235,9 @@ class _Look:
         )
         figures = torch.stack([part.detach() for part in (similarity, regularity, roughness, mse, watched)])
         return _State(residual, similarity, regularity, roughness, figures)
+
+    def _limited(self, residual: Tensor) -> Tensor:
+        return residual if self._problem.limited is None else self._problem.limited(residual)
 
     def read(self, state: _State) -> _Figures:
         """Fetch the figures of a state: all that an iteration waits for."""

@@ -157,7 +157,7 @@ class Region:
         grid = self.voxels.grid
 
         def draw(residual: Tensor) -> Drawn:
-            whole = self.voxels.total(self.residual(residual, working))
+            whole = self.voxels.total(limited(self.residual(residual, working)))
             return grid.warped(whole)[0, 0] * 2000.0 - 1000.0, whole
 
         return Sight(self.crop, grid.geometry, draw)
@@ -182,13 +182,13 @@ class _Working:
         return limited(residual * self.scale) / self.scale
 
     def total(self, residual: Tensor) -> Tensor:
-        """u(x) = w v(x) + u₀(x + w v(x))."""
-        faded = self.fading * self.limited(residual)
+        """u(x) = w v(x) + u₀(x + w v(x)) of a limited v."""
+        faded = self.fading * residual
         return faded + sample(self._present, self._position + self.scale * faded)
 
     def unfaded(self, residual: Tensor) -> Tensor:
         """u₀ + v: what is to be smooth, so that v runs on into the collar instead of rising where no image holds it."""
-        return self.start + self.limited(residual)
+        return self.start + residual
 
 
 def limited(residual_vox: Tensor) -> Tensor:
@@ -271,6 +271,7 @@ def _crop_problem(
         lambda mse, watched: (whole_hu(watched), box_hu(mse)),
         step,
         crop.preview(working) if preview else None,
+        working.limited,
         working.unfaded,
         guiding(settings.guidance, grid, crop.registration, settings.box),
         settings.stiffness,
