@@ -20,7 +20,7 @@ LabelArray = NDArray[np.unsignedinteger[Any]]
 """(Z, Y, X) numbers of structures, 0 where there is none."""
 
 BlockPart = tuple[Any, Any, Any]
-"""What to cut out of a (Z, Y, X) array: of each axis a number, or a slice in steps of one voxel."""
+"""What to cut out of a (Z, Y, X) array: of each axis a number, or a slice forwards."""
 
 DisplacementArray = NDArray[np.float32]
 """(3, Z, Y, X) displacement in voxels of the grid it lies on, components z, y, x."""

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from engine.spatial.section import CarriedLabels
 
 RGB = tuple[int, int, int]
-Cut = Callable[["LabelArray | CarriedLabels", Plane, float], LabelArray]
+Cut = Callable[["LabelArray | CarriedLabels", Plane, float, int], LabelArray]
 Side = Literal["fixed", "aligned", "warped"]
 _SIDES: dict[ImageName, tuple[Side, ...]] = {
     "fixed": ("fixed", "warped"),
@@ -52,8 +52,8 @@ class Contour:
     carried: bool = False
 
 
-def _cut(labels: LabelArray | CarriedLabels, plane: Plane, index: float) -> LabelArray:
-    return plane.slice_of(labels, index)
+def _cut(labels: LabelArray | CarriedLabels, plane: Plane, index: float, step: int) -> LabelArray:
+    return plane.slice_of(labels, index)[::step, ::step]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -67,18 +67,18 @@ class Labels:
     aligned: CarriedLabels | None = None
     warped: CarriedLabels | None = None
     numbers: tuple[int, ...] = ()
-    _known: dict[tuple[Side, str], tuple[tuple[Plane, float], tuple[Contour, ...]]] = field(
+    _known: dict[tuple[Side, str], tuple[tuple[Plane, float, int], tuple[Contour, ...]]] = field(
         default_factory=dict, init=False, repr=False
     )
 
     def on(
-        self, image: ImageName, plane: Plane, index: float, hidden: frozenset[int], cut: Cut = _cut
+        self, image: ImageName, plane: Plane, index: float, hidden: frozenset[int], cut: Cut = _cut, step: int = 1
     ) -> tuple[Contour, ...]:
-        """What is drawn over a slice of an image. `cut` gives that slice of labels."""
-        found = [contour for side in _SIDES[image] for contour in self._of(side, plane, index, cut)]
+        """What is drawn over a slice of an image. `cut` gives that slice of labels, every `step`-th pixel each way."""
+        found = [contour for side in _SIDES[image] for contour in self._of(side, plane, index, cut, step)]
         return tuple(contour for contour in found if contour.number not in hidden)
 
-    def _of(self, side: Side, plane: Plane, index: float, cut: Cut) -> tuple[Contour, ...]:
+    def _of(self, side: Side, plane: Plane, index: float, cut: Cut, step: int) -> tuple[Contour, ...]:
         """The last slice of each plane is remembered."""
         if side == "warped" and self.warped is self.aligned:
             side = "aligned"
@@ -86,7 +86,8 @@ class Labels:
         if labels is None:
             return ()
         known = self._known.get((side, plane.name))
-        if known is None or known[0] != (plane, index):
+        if known is None or known[0] != (plane, index, step):
+            across, down = plane.spacing_mm
             contours = tuple(
                 Contour(
                     contour.number,
@@ -95,9 +96,9 @@ class Labels:
                     color_of(contour.number, self.numbers),
                     side != "fixed",
                 )
-                for contour in outlined(cut(labels, plane, index), plane.spacing_mm)
+                for contour in outlined(cut(labels, plane, index, step), (step * across, step * down))
             )
-            known = self._known[side, plane.name] = (plane, index), contours
+            known = self._known[side, plane.name] = (plane, index, step), contours
         return known[1]
 
 

@@ -15,6 +15,8 @@ _LAST_AXIS = 2
 _LINE_BYTES = 64
 """Of the processor's cache."""
 
+_PAYS_FROM_BYTES = 4
+
 _SLABS = ("fixed", "moving", "warped", "u0", "u1", "u2", "body", "valid", "labels")
 
 Made = TypeVar("Made")
@@ -80,7 +82,18 @@ class Cuts:
 
 
 def _copied(columns: Any) -> Any:
-    """A copy of some columns; a line of the cache at once where they fill one, in two thirds of the time."""
+    """A copy of some columns, each of them in one piece of memory where values are large enough for that to pay."""
+    if columns.itemsize < _PAYS_FROM_BYTES:
+        return _lines_copied(columns)
+    depth, rows, count = columns.shape
+    apart = np.empty((count, depth, rows), columns.dtype)
+    for z in range(depth):
+        apart[:, z] = columns[z].T
+    return apart.transpose(1, 2, 0)
+
+
+def _lines_copied(columns: Any) -> Any:
+    """A line of the cache at once where they fill one, in two thirds of the time."""
     if columns.shape[-1] * columns.itemsize != _LINE_BYTES or columns.strides[-1] != columns.itemsize:
         return columns.copy()
     return columns.view(np.dtype((np.void, _LINE_BYTES))).copy().view(columns.dtype)

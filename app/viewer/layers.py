@@ -60,10 +60,14 @@ class Stroke:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Strokes:
-    """Lines drawn over a pane. Equal keys mean equal lines; `draw` is called when they are needed."""
+    """Lines drawn over a pane. Equal keys mean equal lines; `draw` is called when they are needed.
+
+    `sketch`: the same from every second pixel, where that saves time, for slices that follow each other fast.
+    """
 
     key: tuple[object, ...]
     draw: Callable[[], tuple[Stroke, ...]]
+    sketch: Callable[[], tuple[Stroke, ...]] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,6 +41,9 @@ _DEGREES_A_NOTCH = 120
 _QUIET_MS = 150
 """Pictures that follow each other faster, as in scrolling, are painted without smoothing: half the time."""
 
+_SKETCHED_BELOW = 0.75
+"""Pixels of the screen that a voxel takes, below which lines may be sketched."""
+
 _LONG = 32
 """Places of a line from which on it is drawn as a polygon of its own."""
 
@@ -119,7 +122,7 @@ class Pane(QWidget):
             images[layer.key[0]] = self._imaged(layer)
             yield
         for strokes in state.strokes:
-            paths[strokes.key[0]] = self._traced(strokes)
+            paths[strokes.key[0]] = self._traced(strokes, self._is_sketched(state))
             yield
         if self.state is None or self.state.slot != state.slot:
             self.setAccessibleName(f"{state.title}, {tr(PLANE_TEXTS[state.slot.plane])}")
@@ -224,10 +227,24 @@ class Pane(QWidget):
 
     def _make_again(self) -> Iterator[None]:
         """After a change of how, not of what: another size, or smoothing."""
-        if self.state is not None and self.state.layers:
-            self._make_picture(self.state)
+        state = self.state
+        if state is None or not state.layers:
+            return
+        paths = {}
+        for strokes in state.strokes:
+            paths[strokes.key[0]] = self._traced(strokes, self._is_sketched(state))
+            yield
+        if self.state is state:
+            self._paths = paths
+            self._make_picture(state)
             self.update()
-        yield
+
+    def _is_sketched(self, state: PaneState) -> bool:
+        """Whether lines may be drawn from every second pixel: while slices follow each other, of voxels so small."""
+        if not self._quiet.isActive():
+            return False
+        pixels_per_mm = abs(screen_transform(state, self.width(), self.height()).m11()) * self.devicePixelRatioF()
+        return max(state.plane.spacing_mm) * pixels_per_mm < _SKETCHED_BELOW
 
     def _captioned(self, state: PaneState) -> _Painted:
         """What is written over a picture and stays while slices change."""
@@ -287,6 +304,8 @@ class Pane(QWidget):
                 painter.drawPath(path)
 
     def _paint_smoothly(self) -> None:
+        if any(is_sketch for (*_, is_sketch), _ in self._paths.values()):
+            self._turns.ask(self._make_again, self._make_again)
         if not self._smooth:
             self._smooth = True
             self.update()
@@ -301,11 +320,13 @@ class Pane(QWidget):
             at = pixel.x(), pixel.y()
             self.gestured.emit(Gesture(phase, self.place_of(pixel), at, mm_per_pixel, **details))
 
-    def _traced(self, strokes: Strokes) -> tuple[tuple[object, ...], list[tuple[Stroke, QPainterPath]]]:
-        known = self._paths.get(strokes.key[0])
-        if known is not None and known[0] == strokes.key:
+    def _traced(self, strokes: Strokes, sketched: bool) -> tuple[tuple[object, ...], list[tuple[Stroke, QPainterPath]]]:
+        is_sketch = sketched and strokes.sketch is not None
+        key, known = (*strokes.key, is_sketch), self._paths.get(strokes.key[0])
+        if known is not None and known[0] == key:
             return known
-        return strokes.key, [(stroke, path) for stroke in strokes.draw() for path in _paths_of(stroke)]
+        drawn = strokes.sketch() if is_sketch else strokes.draw()
+        return key, [(stroke, path) for stroke in drawn for path in _paths_of(stroke)]
 
     def _imaged(self, layer: Layer) -> tuple[tuple[object, ...], QImage | None]:
         key = (*layer.key, layer.levels)

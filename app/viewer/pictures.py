@@ -105,16 +105,21 @@ class Pictures:
         """(rows, columns): where the fixed image says something."""
         return self._cuts.slice_of("valid", self.fixed_valid, plane, index, "wholly")
 
-    def labels_slice_of(self, labels: LabelArray | CarriedLabels, plane: Plane, index: float) -> LabelArray:
-        """(rows, columns) of labels, carried ones by the slices of u that are drawn from as well."""
+    def labels_slice_of(
+        self, labels: LabelArray | CarriedLabels, plane: Plane, index: float, step: int = 1
+    ) -> LabelArray:
+        """(rows, columns) of labels, every `step`-th each way; carried ones by the slices of u that are drawn from."""
+        thin = slice(None, None, step), slice(None, None, step)
         if isinstance(labels, np.ndarray):
-            return self._cuts.slice_of("labels", labels, plane, index, "nearest")
-        u = self.displacement_vox
-        if plane.is_sampled or u is None or labels.displacement_vox is not u:
-            return plane.slice_of(labels, index)
-        moved = (self.displacement_slice_of(axis, plane, index) for axis in range(3))
-        is_turned = plane.row > plane.column
-        carried = labels.cut(plane.part(int(index)), [along.T if is_turned else along for along in moved])
+            return self._cuts.slice_of("labels", labels, plane, index, "nearest")[thin]
+        if plane.is_sampled:
+            return plane.slice_of(labels, index)[thin]
+        u, part, is_turned = self.displacement_vox, plane.part(int(index), step), plane.row > plane.column
+        if u is None or labels.displacement_vox is not u:
+            carried = labels[part]
+        else:
+            moved = [self.displacement_slice_of(axis, plane, index)[thin] for axis in range(3)]
+            carried = labels.cut(part, [along.T if is_turned else along for along in moved])
         return carried.T if is_turned else carried
 
     def once(self, key: tuple[object, ...], plane: Plane, make: Callable[[], Made]) -> Made:

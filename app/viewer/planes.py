@@ -90,9 +90,9 @@ class Plane:
         plane: NDArray[Any] = volume[self.part(index)]
         return plane if self.row < self.column else plane.T
 
-    def part(self, index: float) -> tuple[Any, Any, Any]:
-        """What cuts a slice out of a (Z, Y, X) array of the grid."""
-        z, y, x = (index if axis == self.normal else slice(None) for axis in range(3))
+    def part(self, index: float, step: int = 1) -> tuple[Any, Any, Any]:
+        """What cuts a slice out of a (Z, Y, X) array of the grid, every `step`-th pixel each way."""
+        z, y, x = (index if axis == self.normal else slice(None, None, step) for axis in range(3))
         return z, y, x
 
     def to_grid(self, index_zyx: Continuous) -> Continuous:

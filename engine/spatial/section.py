@@ -67,9 +67,9 @@ class MovedImage:
         if not self.all_valid:
             seen = seen & (block.cut(moving.valid, linear, offset) > _WHOLLY_VALID)
         np.copyto(hu, np.float32(PADDING_HU), where=~seen)
-        for axis, (step, size) in enumerate(zip(block.steps, whole.shape, strict=True)):
-            if step > 1:
-                hu = hu.repeat(step, axis)[tuple(slice(size) if k == axis else slice(None) for k in range(3))]
+        for axis, size in enumerate(whole.shape):
+            if block.shape[axis] < size:
+                hu = hu.repeat(2, axis)[tuple(slice(size) if k == axis else slice(None) for k in range(3))]
         return hu.reshape(whole.asked)
 
     def on(self, section: Section) -> HuArray:
@@ -85,6 +85,8 @@ class MovedImage:
 @dataclass(frozen=True, slots=True, eq=False)
 class CarriedLabels:
     """labels(R(x + u(x))) on the fixed grid, nearest neighbor, cut like an array (Z, Y, X); 0 outside the moving image.
+
+    Slices in steps of several voxels work that many fewer out.
 
     `geometry`: where the labels lie. `displacement_vox`: u, or none where it is zero.
     """
@@ -136,15 +138,18 @@ class _Block:
     def of(cls, grid: Geometry, part: BlockPart) -> _Block:
         axes = [np.arange(n)[p] for n, p in zip(grid.shape_zyx, part, strict=True)]
         start = tuple(int(axis.flat[0]) if axis.size else 0 for axis in axes)
-        return cls(start, tuple(axis.size for axis in axes), tuple(n for axis in axes for n in axis.shape))
+        step_z, step_y, step_x = (int(axis[1] - axis[0]) if axis.size > 1 else 1 for axis in axes)
+        asked = tuple(n for axis in axes for n in axis.shape)
+        return cls(start, tuple(axis.size for axis in axes), asked, (step_z, step_y, step_x))
 
     def thinned(self) -> _Block:
         """The middle of every two voxels along each axis on which there are several."""
-        step_z, step_y, step_x = (1 if n == 1 else 2 for n in self.shape)
-        steps = step_z, step_y, step_x
-        start = tuple(first + (step - 1) / 2 for first, step in zip(self.start, steps, strict=True))
-        shape = tuple(-(-n // step) for n, step in zip(self.shape, steps, strict=True))
-        return replace(self, start=start, shape=shape, steps=steps)
+        together = [1 if n == 1 else 2 for n in self.shape]
+        step_z, step_y, step_x = (count * step for count, step in zip(together, self.steps, strict=True))
+        along = zip(self.start, together, self.steps, strict=True)
+        start = tuple(first + (count - 1) / 2 * step for first, count, step in along)
+        shape = tuple(-(-n // count) for n, count in zip(self.shape, together, strict=True))
+        return replace(self, start=start, shape=shape, steps=(step_z, step_y, step_x))
 
     def reaching(self, there: Ranges, linear: Matrix, offset: Matrix, u: Sequence[HuArray]) -> tuple[slice, ...]:
         """The window of the part outside which no x + u(x) is mapped into ranges of the moving grid."""
@@ -156,22 +161,23 @@ class _Block:
         ] * 3
         window = []
         for axis, (back, on) in enumerate(moves):
-            first = math.ceil(middle[axis] - half[axis] - on - self.start[axis])
-            last = math.floor(middle[axis] + half[axis] - back - self.start[axis])
+            first = math.ceil((middle[axis] - half[axis] - on - self.start[axis]) / self.steps[axis])
+            last = math.floor((middle[axis] + half[axis] - back - self.start[axis]) / self.steps[axis])
             start = min(max(first, 0), self.shape[axis])
             window.append(slice(start, min(max(last + 1, start), self.shape[axis])))
         return tuple(window)
 
     def within(self, window: tuple[slice, ...]) -> _Block:
-        """The voxels of a window of a part without steps."""
-        start = tuple(first + cut.start for first, cut in zip(self.start, window, strict=True))
+        """The voxels of a window."""
+        along = zip(self.start, self.steps, window, strict=True)
+        start = tuple(first + step * cut.start for first, step, cut in along)
         shape = tuple(cut.stop - cut.start for cut in window)
-        return _Block(start, shape, shape)
+        return _Block(start, shape, shape, self.steps)
 
     def moved(self, u: Sequence[HuArray], shift: Matrix) -> HuArray:
-        """(3, N) for every voxel of a part without steps: its index, what u (z, y, x) adds if any, and a shift."""
-        along = zip(self.start, shift, self.shape, strict=True)
-        index_zyx = np.ix_(*((first + more + np.arange(n)).astype(np.float32) for first, more, n in along))
+        """(3, N) for every voxel: its index, what u (z, y, x) adds if any, and a shift."""
+        along = zip(self.start, self.steps, shift, self.shape, strict=True)
+        index_zyx = np.ix_(*((first + more + step * np.arange(n)).astype(np.float32) for first, step, more, n in along))
         places = np.empty((3, *self.shape), np.float32)
         for axis, index in enumerate(index_zyx):
             np.add(index, u[axis] if u else np.float32(0), out=places[axis])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import lru_cache, partial
 
 from app.viewer.contours import Contour
 from app.viewer.layers import SliceContext, Stroke, Strokes
@@ -16,11 +16,12 @@ def strokes(context: SliceContext) -> Strokes:
     labels, plane, hidden = context.pictures.labels, context.plane, context.view.hidden_structures
     own_alone = context.pictures.stale and context.image == "fixed"
 
-    def draw() -> tuple[Stroke, ...]:
-        contours = labels.on(context.image, plane, context.index, hidden, context.pictures.labels_slice_of)
+    def draw(step: int) -> tuple[Stroke, ...]:
+        contours = labels.on(context.image, plane, context.index, hidden, context.pictures.labels_slice_of, step)
         return tuple(_stroke(contour) for contour in contours if not (own_alone and contour.carried))
 
-    return Strokes(("contours", labels, context.image, plane, context.index, hidden, own_alone), draw)
+    key = "contours", labels, context.image, plane, context.index, hidden, own_alone
+    return Strokes(key, partial(draw, 1), partial(draw, 2))
 
 
 @lru_cache(maxsize=256)

@@ -14,6 +14,7 @@ from app.viewer.contours import Labels, outlined
 from app.viewer.grid import Grid
 from app.viewer.pane import Pane, image_of, screen_transform
 from app.viewer.pane_state import resolve
+from app.viewer.pictures import Pictures
 from app.viewer.planes import plane_of
 from app.viewer.pop_out import PopOut
 from app.viewer.view_state import IMAGES, PLANES, Slot, ViewState
@@ -422,3 +423,53 @@ def test_labels_are_carried_by_the_slices_of_the_displacement(pictures, plane):
         for known in (u, np.zeros_like(u)):
             found = replace(pictures, geometry=geometry, displacement_vox=known).labels_slice_of(carried, shown, 6)
             np.testing.assert_array_equal(found, expected)
+        for known in (u, np.zeros_like(u)):
+            cut = replace(pictures, geometry=geometry, displacement_vox=known).labels_slice_of
+            np.testing.assert_array_equal(cut(carried, shown, 6, 2), expected[::2, ::2])
+            np.testing.assert_array_equal(cut(numbers, shown, 6, 2), shown.slice_of(numbers, 6)[::2, ::2])
+
+
+@pytest.fixture
+def scrolled(qtbot, store):
+    """Panes of 120 × 100 pixels over 200 × 200 voxels of 1 mm with a disc, scrolled by two slices; their outlines."""
+    geometry = Geometry((9, 200, 200), (1.0, 1.0, 1.0))
+    row, column = np.ogrid[:200, :200]
+    disc = np.broadcast_to((row - 100) ** 2 + (column - 90) ** 2 < 61**2, geometry.shape_zyx).astype(np.uint8)
+    hu = np.random.default_rng(0).normal(0, 100, geometry.shape_zyx).astype(np.float32)
+    grid = Grid(store)
+    store.set_pictures(Pictures(geometry, hu, np.ones(hu.shape, bool), labels=Labels(disc, numbers=(1,))))
+    qtbot.addWidget(grid)
+    grid.resize(120, 100)
+    grid.show()
+    store.change_view(layout="single", image="fixed", overlays=frozenset({"contours"}))
+    for z in (3, 4, 5):
+        store.change_view(cursor_zyx=(z, 100, 100))
+        grid.refresh()
+    return grid
+
+
+def traced(pane):
+    (((*_, is_sketch), [(stroke, _), *_]),) = pane._paths.values()
+    return is_sketch, stroke.places_mm
+
+
+def test_outlines_are_sketched_while_slices_follow_each_other_and_drawn_when_they_rest(scrolled, qtbot):
+    """Of a voxel that is half a pixel of the screen: a sketch is less than a voxel off."""
+    (pane,) = scrolled.panes
+    is_sketch, sketched_mm = traced(pane)
+    assert is_sketch
+
+    qtbot.waitUntil(lambda: not traced(pane)[0])
+
+    _, drawn_mm = traced(pane)
+    assert len(sketched_mm) < 0.7 * len(drawn_mm)
+    for places_mm in (sketched_mm, drawn_mm):
+        np.testing.assert_allclose(np.hypot(*(places_mm - (90, 100)).T), 60.6, atol=1.2)
+
+
+def test_where_voxels_are_seen_outlines_are_drawn_at_once(scrolled, store):
+    store.change_view(zoom=3.0, cursor_zyx=(6, 100, 100))
+    scrolled.refresh()
+    (pane,) = scrolled.panes
+    assert pane._quiet.isActive()
+    assert not traced(pane)[0]

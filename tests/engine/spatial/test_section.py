@@ -20,6 +20,7 @@ PARTS = [
     (slice(None), slice(None), -2),
     (slice(1, 5), slice(2, 7), slice(0, 6)),
     (2, 3, 4),
+    (4, slice(None, None, 2), slice(1, None, 3)),
     (slice(None),) * 3,
 ]
 
