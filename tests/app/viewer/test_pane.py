@@ -431,19 +431,19 @@ def test_labels_are_carried_by_the_slices_of_the_displacement(pictures, plane):
 
 @pytest.fixture
 def scrolled(qtbot, store):
-    """Panes of 120 × 100 pixels over 200 × 200 voxels of 1 mm with a disc, scrolled by two slices; their outlines."""
-    geometry = Geometry((9, 200, 200), (1.0, 1.0, 1.0))
-    row, column = np.ogrid[:200, :200]
-    disc = np.broadcast_to((row - 100) ** 2 + (column - 90) ** 2 < 61**2, geometry.shape_zyx).astype(np.uint8)
+    """Panes of 240 × 200 pixels over 400 × 400 voxels of 1 mm with a disc, scrolled by two slices; their outlines."""
+    geometry = Geometry((9, 400, 400), (1.0, 1.0, 1.0))
+    row, column = np.ogrid[:400, :400]
+    disc = np.broadcast_to((row - 200) ** 2 + (column - 190) ** 2 < 121**2, geometry.shape_zyx).astype(np.uint8)
     hu = np.random.default_rng(0).normal(0, 100, geometry.shape_zyx).astype(np.float32)
     grid = Grid(store)
     store.set_pictures(Pictures(geometry, hu, np.ones(hu.shape, bool), labels=Labels(disc, numbers=(1,))))
     qtbot.addWidget(grid)
-    grid.resize(120, 100)
+    grid.resize(240, 200)
     grid.show()
     store.change_view(layout="single", image="fixed", overlays=frozenset({"contours"}))
     for z in (3, 4, 5):
-        store.change_view(cursor_zyx=(z, 100, 100))
+        store.change_view(cursor_zyx=(z, 200, 200))
         grid.refresh()
     return grid
 
@@ -464,11 +464,11 @@ def test_outlines_are_sketched_while_slices_follow_each_other_and_drawn_when_the
     _, drawn_mm = traced(pane)
     assert len(sketched_mm) < 0.7 * len(drawn_mm)
     for places_mm in (sketched_mm, drawn_mm):
-        np.testing.assert_allclose(np.hypot(*(places_mm - (90, 100)).T), 60.6, atol=1.2)
+        np.testing.assert_allclose(np.hypot(*(places_mm - (190, 200)).T), 120.6, atol=1.2)
 
 
 def test_where_voxels_are_seen_outlines_are_drawn_at_once(scrolled, store):
-    store.change_view(zoom=3.0, cursor_zyx=(6, 100, 100))
+    store.change_view(zoom=3.0, cursor_zyx=(6, 200, 200))
     scrolled.refresh()
     (pane,) = scrolled.panes
     assert pane._quiet.isActive()
