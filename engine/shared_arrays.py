@@ -6,10 +6,13 @@ one is a private map of the same file, of which only the pages of the box are wr
 
 from __future__ import annotations
 
+import math
 import mmap
 import os
 import tempfile
 import weakref
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -43,21 +46,22 @@ class _Origin:
 _origins: dict[int, tuple[weakref.ref[DisplacementArray], _Origin]] = {}
 
 
-def in_file(array: DisplacementArray) -> DisplacementArray:
-    """The same values mapped from a temporary file without a name, gone with the last array that shows it.
+def in_file(shape: tuple[int, ...], pieces: Callable[[], Iterable[DisplacementArray]]) -> DisplacementArray:
+    """An array of `shape`, put together from `pieces` that follow each other, in a temporary file without a name.
 
-    The array itself where it is small, or the disk has no place.
+    The file is gone with the last array that shows it. A small array, or any if the disk has no place, lies in memory.
     """
-    if array.nbytes < _LEAST_BYTES:
-        return array
-    try:
-        with tempfile.TemporaryFile() as file:
-            for component in array:
-                file.write(np.ascontiguousarray(component).data)
+    if 4 * math.prod(shape) >= _LEAST_BYTES:
+        with suppress(OSError), tempfile.TemporaryFile() as file:
+            for piece in pieces():
+                file.write(np.ascontiguousarray(piece).data)
             file.flush()
-            return _mapped(_Origin(_OpenFile(file), 0), array.shape)
-    except OSError:
-        return array
+            return _mapped(_Origin(_OpenFile(file), 0), shape, mmap.ACCESS_WRITE)
+    array, first = np.empty(math.prod(shape), np.float32), 0
+    for piece in pieces():
+        array[first : first + piece.size] = piece.ravel()
+        first += piece.size
+    return array.reshape(shape)
 
 
 def npy_in_file(path: Path) -> DisplacementArray:
@@ -79,7 +83,7 @@ def with_part(array: DisplacementArray, box: Box, part: DisplacementArray) -> Di
         result = np.array(array)
     else:
         others = tuple(other for other in origin.boxes if not box.holds(other))
-        result = _mapped(_Origin(origin.file, origin.offset, (*others, box)), array.shape)
+        result = _mapped(_Origin(origin.file, origin.offset, (*others, box)), array.shape, mmap.ACCESS_COPY)
         for other in others:
             there = (slice(None), *other.slices_zyx)
             result[there] = array[there]
@@ -87,10 +91,9 @@ def with_part(array: DisplacementArray, box: Box, part: DisplacementArray) -> Di
     return result
 
 
-def _mapped(origin: _Origin, shape: tuple[int, ...]) -> DisplacementArray:
-    """What is written to it stays its own."""
-    count = int(np.prod(shape))
-    pages = mmap.mmap(origin.file.descriptor, origin.offset + 4 * count, access=mmap.ACCESS_COPY)
+def _mapped(origin: _Origin, shape: tuple[int, ...], access: int) -> DisplacementArray:
+    count = math.prod(shape)
+    pages = mmap.mmap(origin.file.descriptor, origin.offset + 4 * count, access=access)
     array = np.frombuffer(pages, np.float32, count, origin.offset).reshape(shape)
     _remember(array, origin)
     return array

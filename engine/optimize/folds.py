@@ -9,6 +9,7 @@ from engine.shapes import DisplacementArray, MaskArray
 from engine.spatial.jacobian import jacobian_determinant
 
 _LEAST_DETERMINANT = 0.05
+_VOXELS_AT_ONCE = 2**20
 _ROUNDS = 40
 _WIDENING = 0.1
 """Voxels by which the Gaussian grows from round to round."""
@@ -20,7 +21,7 @@ def without_folds(displacement_vox: DisplacementArray) -> tuple[DisplacementArra
     Each round blends a Gaussian mean into the field near what still folds, a little wider every time. What folds after
     the last round stays and shows in the figures. Works in place.
     """
-    folded = jacobian_determinant(displacement_vox) <= _LEAST_DETERMINANT
+    folded = _folded(displacement_vox)
     found = int(np.count_nonzero(folded))
     for round_number in range(_ROUNDS):
         if not folded.any():
@@ -31,6 +32,17 @@ def without_folds(displacement_vox: DisplacementArray) -> tuple[DisplacementArra
         _smooth_near(part, folded[region], sigma)
         folded[region] = jacobian_determinant(part) <= _LEAST_DETERMINANT
     return displacement_vox, found
+
+
+def _folded(displacement_vox: DisplacementArray) -> MaskArray:
+    """Slab by slab, so that the determinants of all voxels are nowhere at once."""
+    depth, rows, columns = displacement_vox.shape[1:]
+    folded = np.empty((depth - 1, rows - 1, columns - 1), bool)
+    together = max(1, _VOXELS_AT_ONCE // (rows * columns))
+    for start in range(0, depth - 1, together):
+        part = displacement_vox[:, start : start + together + 1]
+        folded[start : start + together] = jacobian_determinant(part) <= _LEAST_DETERMINANT
+    return folded
 
 
 def _surroundings(mask: MaskArray, reach: int) -> tuple[slice, slice, slice]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor, nn
 
@@ -13,7 +15,7 @@ from engine.optimize.pair_grid import PairGrid, at_spacing
 from engine.progress import Job, Progress
 from engine.shapes import DisplacementArray, Matrix
 from engine.shared_arrays import in_file
-from engine.spatial.resample import as_array, displacement_on
+from engine.spatial.resample import as_array, displacement_pieces
 from engine.volume import Volume
 
 
@@ -56,8 +58,14 @@ def finished(
     A large one lies in a file, so that the states of its regions share it.
     """
     give_back()
-    total = as_array(displacement_on(as_array(residual), working, fixed))
-    if start is not None:
-        total += start
-    free, folded = without_folds(total)
-    return in_file(free), folded
+    values, row = as_array(residual), (-1, *fixed.shape_zyx[1:])
+
+    def pieces() -> Iterator[DisplacementArray]:
+        first = 0
+        for piece in displacement_pieces(values, working, fixed):
+            if start is not None:
+                piece += start.reshape(row)[first : first + len(piece)]
+            first += len(piece)
+            yield piece
+
+    return without_folds(in_file((3, *fixed.shape_zyx), pieces))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import lru_cache
 
 import numpy as np
@@ -12,6 +13,8 @@ from torch import Tensor
 from engine.geometry import Geometry
 from engine.shapes import DisplacementArray, HuArray, Matrix
 from engine.spatial.warp import mapped_indices, sample, voxel_grid
+
+_VOXELS_AT_ONCE = 2**20
 
 _STRAIGHT = 1e-9
 """Voxels per voxel off its own axis, up to which a grid counts as parallel to another."""
@@ -54,16 +57,28 @@ def resized_displacement(displacement_vox: Tensor, source: Geometry, target: Geo
 
 
 def displacement_on(displacement_vox: DisplacementArray, source: Geometry, target: Geometry) -> Tensor:
-    """`resized_displacement` of an array, one component after the other: all of a large field is copied nowhere."""
+    """`resized_displacement` of an array, piece by piece: all of a large field is copied nowhere."""
+    pieces = [torch.from_numpy(piece) for piece in displacement_pieces(displacement_vox, source, target)]
+    return torch.cat(pieces).view(1, 3, *target.shape_zyx)
+
+
+def displacement_pieces(
+    displacement_vox: DisplacementArray, source: Geometry, target: Geometry
+) -> Iterator[DisplacementArray]:
+    """`resized_displacement` of an array in pieces (n, Y, X): components z, y, x, slices from the first to the last."""
     to_source = index_map(target, source)
     if not is_axis_by_axis(to_source):
-        return resized_displacement(as_tensor(displacement_vox), source, target)
+        yield from as_array(resized_displacement(as_tensor(displacement_vox), source, target))
+        return
+    depth, rows, columns = target.shape_zyx
+    together = max(1, _VOXELS_AT_ONCE // (rows * columns))
     voxels = np.diag(index_map(source, target))[2::-1]
-    resized = torch.empty(1, 3, *target.shape_zyx)
     for axis, component in enumerate(displacement_vox):
-        image = float(voxels[axis]) * as_tensor(component)
-        resized[:, axis] = along_axes(image, _linear_weights(to_source, image, target))[0]
-    return resized
+        image = as_tensor(component)
+        along_z, along_y, along_x = _linear_weights(to_source, image, target)
+        for start in range(0, depth, together):
+            piece = along_axes(image, [along_z[start : start + together], along_y, along_x])
+            yield piece.mul_(float(voxels[axis]))[0, 0].numpy()
 
 
 def _sampled(image: Tensor, to_source: Matrix, target: Geometry) -> Tensor:

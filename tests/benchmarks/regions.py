@@ -306,11 +306,11 @@ def _memory_run(what: str, runtime: Runtime) -> None:
             waves = 80.0 * np.sin((np.arange(height)[:, None] + phase) / 9) * np.cos((np.arange(width) + z + phase) / 7)
             hu[z][disc] = waves[disc]
         volumes.append(Volume(hu, geometry, np.ones(_MEMORY_SHAPE_ZYX, bool)))
-    field = np.zeros((3, *_MEMORY_SHAPE_ZYX), np.float32)
-    field += np.linspace(0.0, 0.5, width, dtype=np.float32)
-    case = Case(*volumes, (Registration(geometry, np.eye(4), in_file(field)),))
-    del field
-    case.current.displacement_vox.max()
+    slope = np.linspace(0.0, 0.5, width, dtype=np.float32)
+    slices = (np.broadcast_to(slope, (height, width)) for _ in range(3 * depth))
+    field = in_file((3, *_MEMORY_SHAPE_ZYX), lambda: slices)
+    field.max()
+    case = Case(*volumes, (Registration(geometry, np.eye(4), field),))
     with PeakMemory() as peak:
         if what == "refined":
             side = _LARGE_BOX_VOX

@@ -84,7 +84,7 @@ def random_pictures(shape_zyx: tuple[int, int, int], turned_deg: float = 0.0) ->
     body[:, y // 6 : -y // 6, x // 8 : -x // 8] = True
     displacement = np.zeros((3, *shape_zyx), dtype=np.float32)
     displacement[:] = (6 * np.sin(np.linspace(0, 6, x))).astype(np.float32)
-    displacement = in_file(displacement)
+    displacement = in_file(displacement.shape, displacement.copy)
     displacement.max()
     c, s = np.cos(np.radians(turned_deg)), np.sin(np.radians(turned_deg))
     geometry = Geometry(shape_zyx, SPACING_XYZ_MM, direction=((1.0, 0.0, 0.0), (0.0, c, -s), (0.0, s, c)))

@@ -1,5 +1,6 @@
 import errno
 import gc
+import io
 import os
 import sys
 import tempfile
@@ -10,10 +11,15 @@ import pytest
 
 from engine import shared_arrays
 from engine.roi import Box
-from engine.shared_arrays import in_file, npy_in_file, with_part
+from engine.shared_arrays import npy_in_file, with_part
 
 SHAPE = (3, 5, 6, 7)
 BOX = Box(1, 4, 2, 5, 0, 2)
+
+
+def in_file(array: np.ndarray) -> np.ndarray:
+    """In three pieces."""
+    return shared_arrays.in_file(array.shape, lambda: iter(array))
 
 
 @pytest.fixture(autouse=True)
@@ -40,19 +46,31 @@ def test_an_array_in_a_file_has_the_same_bits() -> None:
     np.testing.assert_array_equal(in_file(array), array)
 
 
-def test_what_is_small_stays_where_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_small_lies_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shared_arrays, "_LEAST_BYTES", 10**6)
-    array = some()
-    assert in_file(array) is array
+    array = in_file(some())
+    assert shared_arrays._origin_of(array) is None
+    np.testing.assert_array_equal(array, some())
 
 
-def test_an_array_stays_where_it_is_when_the_disk_is_full(monkeypatch: pytest.MonkeyPatch) -> None:
-    def full() -> None:
-        raise OSError(errno.ENOSPC, "full")
+def test_an_array_lies_in_memory_when_the_disk_is_full(monkeypatch: pytest.MonkeyPatch) -> None:
+    class FullDisk(io.BytesIO):
+        def write(self, data: object) -> int:
+            raise OSError(errno.ENOSPC, "full")
 
-    monkeypatch.setattr(tempfile, "TemporaryFile", full)
-    array = some()
-    assert in_file(array) is array
+    monkeypatch.setattr(tempfile, "TemporaryFile", FullDisk)
+    array = in_file(some())
+    assert shared_arrays._origin_of(array) is None
+    np.testing.assert_array_equal(array, some())
+
+
+def test_what_was_written_to_a_new_array_is_part_of_those_that_follow() -> None:
+    """Folds are smoothed in the file itself."""
+    first = in_file(some())
+    first[:, 4] = 7.0
+    after = with_part(first, BOX, part_of(1, BOX))
+    np.testing.assert_array_equal(after[:, 4], 7.0)
+    np.testing.assert_array_equal(after[:, 2:4], some()[:, 2:4])
 
 
 @pytest.mark.parametrize("place", [in_file, np.array])
@@ -76,7 +94,7 @@ def test_parts_on_parts_add_up(second: Box) -> None:
     np.testing.assert_array_equal(beside[:, 0], wanted[:, 0])
 
 
-def test_what_was_written_to_an_array_itself_is_no_part_of_others() -> None:
+def test_what_is_written_to_an_array_with_a_part_stays_its_own() -> None:
     before = in_file(some())
     after = with_part(before, BOX, part_of(1, BOX))
     after[:] = 0.0
