@@ -100,7 +100,7 @@ class RevertSettings:
 
 Settings = AlignSettings | GeneralSettings | IsoSettings | RsoSettings | RevertSettings
 
-SIMILARITIES = ("auto", "mse", "lncc", "mind")
+SIMILARITIES = ("auto", "mse", "lncc", "mind", "robust-mind")
 
 
 def _check(settings: IsoSettings | RsoSettings) -> None:

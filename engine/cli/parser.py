@@ -102,7 +102,7 @@ def _register(commands: _Commands) -> None:
     parser.add_argument("--rso", type=int, default=400, metavar="N", help="iterations a box at most, default 400")
     parser.add_argument("--rso-scope", choices=("crop", "image"), default="crop")
     parser.add_argument("--by", choices=("field", "network"), default="field", help="what ISO and RSO optimise")
-    parser.add_argument("--similarity", choices=("auto", "mse", "lncc", "mind"), default="auto")
+    parser.add_argument("--similarity", choices=("auto", "mse", "lncc", "mind", "robust-mind"), default="auto")
     parser.add_argument(
         "--fit", choices=("closer", "balanced", "smoother"), default="balanced", help="of every refinement"
     )

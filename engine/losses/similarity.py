@@ -23,7 +23,7 @@ _VARIANCE_FLOOR = 1e-5
 
 
 _UNLIKE_MIND = 0.1
-"""Tissue against other tissue."""
+"""Tissue against other tissue: mean squared difference of descriptors."""
 
 
 def _shares(mask: Tensor, weight: Tensor) -> Tensor:
@@ -106,9 +106,30 @@ def mind(fixed: Tensor, mask: Tensor, weight: Tensor) -> Dissimilarity:
 
     Only descriptors made of unmasked voxels alone are compared.
     """
+    squared, share = _descriptor_differences(fixed, mask, weight)
+    return lambda warped: (share * squared(warped)).sum()
+
+
+def robust_mind(fixed: Tensor, mask: Tensor, weight: Tensor) -> Dissimilarity:
+    """`mind` in which voxels that nothing corresponds to hardly pull: for pairs with streaks (Geman and McClure 1985).
+
+    Of each squared difference the harmonic mean with that of unlike tissue: doubled where it is small, never more than
+    twice the other.
+    """
+    squared, share = _descriptor_differences(fixed, mask, weight)
+
+    def dissimilarity(warped: Tensor) -> Tensor:
+        differences = squared(warped)
+        return (share * (2.0 * _UNLIKE_MIND * differences / (differences + _UNLIKE_MIND))).sum()
+
+    return dissimilarity
+
+
+def _descriptor_differences(fixed: Tensor, mask: Tensor, weight: Tensor) -> tuple[Callable[[Tensor], Tensor], Tensor]:
+    """Mean squared difference of the descriptors of each voxel, and the share of each voxel in a mean over all."""
     whole = (box_sum(1.0 - mask, 2 * SELF_SIMILARITY_REACH + 1) < 0.5).to(mask.dtype)
-    wanted, share = mind_ssc(fixed, whole), _shares(whole, weight)
-    return lambda warped: (share * ((mind_ssc(warped, whole) - wanted) ** 2).mean(dim=1, keepdim=True)).sum()
+    wanted = mind_ssc(fixed, whole)
+    return lambda warped: ((mind_ssc(warped, whole) - wanted) ** 2).mean(dim=1, keepdim=True), _shares(whole, weight)
 
 
 def unlike(name: str, fixed: Tensor, mask: Tensor, weight: Tensor) -> float | Tensor:
@@ -118,9 +139,9 @@ def unlike(name: str, fixed: Tensor, mask: Tensor, weight: Tensor) -> float | Te
     mean variance within the windows of local correlation, since air and tissue lie apart whatever their structure.
     """
     if name != "mse":
-        return {"lncc": 1.0, "mind": _UNLIKE_MIND}[name]
+        return 1.0 if name == "lncc" else _UNLIKE_MIND
     windows = _FixedWindows(fixed, mask, weight, 2 * LNCC_RADIUS + 1)
     return 2.0 * (windows.share * windows.variance).sum().clamp(min=_VARIANCE_FLOOR)
 
 
-SIMILARITY: dict[str, Similarity] = {"mse": mse, "lncc": lncc, "mind": mind}
+SIMILARITY: dict[str, Similarity] = {"mse": mse, "lncc": lncc, "mind": mind, "robust-mind": robust_mind}

@@ -26,7 +26,7 @@ from engine.runtime import Runtime
 from engine.session import AlignSettings, GeneralSettings, IsoSettings, run_step
 from engine.volume import Volume
 
-SIMILARITIES = ("lncc", "mse", "mind")
+SIMILARITIES = ("lncc", "mse", "mind", "robust-mind")
 _CLEAN = "CT → CT"
 _EVERY_NTH_VOXEL = 37
 

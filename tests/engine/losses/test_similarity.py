@@ -106,6 +106,19 @@ def test_every_dissimilarity_is_least_for_equal_images_and_leads_there(name: str
     assert dissimilarity(warped - 1e-3 * gradient / gradient.abs().max()).item() < loss.item()
 
 
+@pytest.mark.parametrize("place", [(3, 3, 4), (0, 5, 8), (6, 2, 2)])
+def test_robust_descriptors_count_by_the_harmonic_mean_with_those_of_unlike_tissue(place: tuple[int, int, int]) -> None:
+    fixed, warped, ones, alone = _image(1), _image(2), torch.ones(1, 1, *SHAPE), torch.zeros(1, 1, *SHAPE)
+    alone[(0, 0, *place)] = 1.0
+    squared = SIMILARITY["mind"](fixed, ones, alone)(warped).item()
+    usual = unlike("mind", fixed, ones, alone)
+
+    robust = SIMILARITY["robust-mind"](fixed, ones, alone)(warped).item()
+
+    assert squared > 0.01
+    assert robust == pytest.approx(2.0 / (1.0 / squared + 1.0 / usual), rel=1e-5)
+
+
 @pytest.mark.parametrize("name", SIMILARITY)
 def test_nothing_to_compare_is_no_error(name: str) -> None:
     loss, gradient = _loss_and_gradient(name, _image(1), _image(2), torch.zeros(1, 1, *SHAPE), _image(3))

@@ -48,7 +48,7 @@ CPU = torch.device("cpu")
 ONE_THREAD = Runtime("cpu", threads=1)
 WAYS = ("field", "network")
 SCOPES = st.sampled_from(("crop", "image"))
-SIMILARITIES = st.sampled_from(("mse", "lncc", "mind"))
+SIMILARITIES = st.sampled_from(("mse", "lncc", "mind", "robust-mind"))
 SMOOTHNESS = st.sampled_from((0.0, 0.1, None, 2.0, 1e3))
 SPACINGS = st.tuples(*[st.sampled_from((1.0, 0.5, 3.0))] * 3)
 

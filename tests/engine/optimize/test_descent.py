@@ -56,7 +56,7 @@ def _run(problem: Problem, iterations: int) -> tuple[Outcome, list[Progress]]:
 
 
 @pytest.mark.parametrize("smoothness", [0.01, None])
-@pytest.mark.parametrize("similarity", ["mse", "lncc", "mind"])
+@pytest.mark.parametrize("similarity", ["mse", "lncc", "mind", "robust-mind"])
 def test_the_motion_is_found(similarity: str, smoothness: float | None) -> None:
     """At the blob's center, 2 voxels along x, to half a voxel; the field does not fold or grow rough."""
     outcome, reports = _run(_problem(similarity, smoothness), 60)

@@ -233,7 +233,7 @@ def test_the_error_of_a_watched_box_is_told_beside_the_image_s(pair, start: Regi
     np.testing.assert_array_equal(watched.displacement_vox, plain.displacement_vox)
 
 
-@pytest.mark.parametrize("similarity", ["mse", "lncc", "mind"])
+@pytest.mark.parametrize("similarity", ["mse", "lncc", "mind", "robust-mind"])
 def test_every_similarity_leads_to_the_true_displacement(pair, similarity: str) -> None:
     """With the weight of the roughness that nobody sets: a quarter of the true motion at least, over the body."""
     still = Registration.identity(pair.fixed.geometry)
