@@ -162,21 +162,24 @@ def _draw(ways: list[Way], path: Path) -> None:
     from PySide6.QtWidgets import QApplication
 
     application = QApplication.instance() or QApplication([])
-    sheet = pg.GraphicsLayoutWidget(size=(1100, 420))
+    sheet = pg.GraphicsLayoutWidget(size=(1100, 460))
     sheet.setBackground("w")
+    legend = pg.LegendItem(colCount=4, labelTextColor="k")
+    sheet.addItem(legend, row=1, col=0, colspan=2)
     run = [way for way in ways if way.whole]
     first = run[0].whole[-1][0]
     for column, (title, part) in enumerate((("whole image", "whole"), ("in the box", "box"))):
         plot = sheet.addPlot(row=0, col=column, title=title)
         plot.setLabel("left", "RMSE, HU")
         plot.setLabel("bottom", "iterations")
-        plot.addLegend(offset=(-10, 10))
         for number, way in enumerate(run):
             points = getattr(way, part)
             if points:
                 iterations, errors = np.array(points, dtype=float).T
                 shift = first if "RSO" in way.name else 0
-                plot.plot(iterations + shift, errors, pen=pg.mkPen(_COLORS[number], width=2), name=way.name)
+                curve = plot.plot(iterations + shift, errors, pen=pg.mkPen(_COLORS[number], width=2))
+                if part == "whole":
+                    legend.addItem(curve, way.name)
     application.processEvents()
     sheet.grab().save(str(path))
 
