@@ -10,11 +10,22 @@ from app.viewer.layers import ABOVE_RGB, BELOW_RGB, ColorBar, Layer, Pixels, Sli
 from app.viewer.planes import section_of
 from engine.shapes import DisplacementArray, HuArray
 
-_SHRINKS = np.array(BELOW_RGB, dtype=np.float32)
-_EXPANDS = np.array(ABOVE_RGB, dtype=np.float32)
-_FOLDED = np.array([255, 0, 220, 255], dtype=np.uint8)
+_FOLDED = (255, 0, 220, 255)
 _FULL_COLOR_AT = 0.8
-_STRONGEST_ALPHA = 160.0
+_STRONGEST_ALPHA = 160
+
+
+def _table() -> NDArray[np.uint32]:
+    """RGBA in one number: blue from the strongest to none, orange from none to the strongest, folded."""
+    steps = np.arange(-_STRONGEST_ALPHA, _STRONGEST_ALPHA + 1)
+    colors = np.empty((steps.size + 1, 4), np.uint8)
+    colors[:-1, :3] = np.where(steps[:, np.newaxis] < 0, BELOW_RGB, ABOVE_RGB)
+    colors[:-1, 3] = np.abs(steps)
+    colors[-1] = _FOLDED
+    return colors.view(np.uint32).ravel()
+
+
+_COLORS = _table()
 
 
 def layer(context: SliceContext) -> Layer:
@@ -23,7 +34,8 @@ def layer(context: SliceContext) -> Layer:
     Where slices are sampled: of the cell that each pixel lies in.
     """
     shift_voxels = 0.0 if context.plane.is_sampled else 0.5
-    return Layer(context.key("jacobian"), lambda: _in_body(context), shift_voxels=shift_voxels)
+    key = context.key("jacobian")
+    return Layer(key, lambda: context.once(key, lambda: _in_body(context)), shift_voxels=shift_voxels)
 
 
 def bar(_context: SliceContext) -> ColorBar:
@@ -35,11 +47,11 @@ def bar(_context: SliceContext) -> ColorBar:
 def _in_body(context: SliceContext) -> Pixels:
     displacement, body = context.pictures.displacement_vox, context.body()
     assert displacement is not None
-    pixels = colored(cells(displacement, context))
+    determinant = cells(displacement, context)
     if body is not None:
-        rows, columns = pixels.shape[:2]
-        pixels[~body[:rows, :columns], 3] = 0
-    return pixels
+        rows, columns = determinant.shape
+        np.copyto(determinant, 1.0, where=~body[:rows, :columns])
+    return colored(determinant)
 
 
 def cells(displacement_vox: DisplacementArray, context: SliceContext) -> HuArray:
@@ -58,9 +70,8 @@ def cells(displacement_vox: DisplacementArray, context: SliceContext) -> HuArray
 
 def colored(determinant: HuArray) -> NDArray[np.uint8]:
     """Blue below 1, orange above, stronger with the distance from it; magenta at or below zero."""
-    strength = np.clip((determinant - 1) / _FULL_COLOR_AT, -1, 1)[..., None]
-    pixels = np.empty((*determinant.shape, 4), dtype=np.uint8)
-    pixels[..., :3] = np.where(strength < 0, _SHRINKS, _EXPANDS)
-    pixels[..., 3:] = np.abs(strength) * _STRONGEST_ALPHA
-    pixels[determinant <= 0] = _FOLDED
-    return pixels
+    steps = (determinant - 1) * np.float32(_STRONGEST_ALPHA / _FULL_COLOR_AT)
+    np.clip(steps, -_STRONGEST_ALPHA, _STRONGEST_ALPHA, out=steps)
+    numbers = (steps + np.float32(_STRONGEST_ALPHA + 0.5)).astype(np.intp)
+    numbers[determinant <= 0] = -1
+    return _COLORS.take(numbers, mode="wrap").view(np.uint8).reshape(*determinant.shape, 4)
