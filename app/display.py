@@ -334,15 +334,16 @@ class Display(QObject):
             self._task = None
 
     def _is_read(self, displacement_vox: DisplacementArray) -> bool:
-        """Whether it can be drawn from at once: the first look at what lies in a file takes as long as reading it."""
-        return not _is_in_file(displacement_vox) or any(known is displacement_vox for known in self._read.values())
+        """Whether it can be drawn from at once: a first look at a state of a saved case takes as long as reading it."""
+        is_read = any(known is displacement_vox for known in self._read.values())
+        return is_read or not _is_of_saved_case(displacement_vox)
 
     def _know_read(self, role: str, displacement_vox: DisplacementArray) -> None:
-        """What is in memory is not kept: it can be drawn from anyway, and is let go when it comes to rest on a file."""
+        """What a step has just made is not kept: it can be drawn from anyway, and is let go once it is saved."""
         known = self._read.pop(role, None)
         if role == "current" and known is not None and known is not displacement_vox:
             self._read["left"] = known
-        if _is_in_file(displacement_vox):
+        if _is_of_saved_case(displacement_vox):
             self._read[role] = displacement_vox
 
     def _known_moving(self, case: Case) -> HuArray | None:
@@ -374,7 +375,7 @@ def _still(shown: Pictures, before: Pictures) -> Pictures:
     )
 
 
-def _is_in_file(displacement_vox: DisplacementArray) -> bool:
+def _is_of_saved_case(displacement_vox: DisplacementArray) -> bool:
     return isinstance(displacement_vox, np.memmap)
 
 

@@ -206,8 +206,9 @@ def _general(case: Case, settings: GeneralSettings, device: torch.device) -> Job
 
 
 def _iso(case: Case, settings: IsoSettings, device: torch.device, preview: bool, watched: Box | None) -> Job[_Result]:
-    from engine.optimize.iso import ImageSettings, iso
+    from engine.optimize.iso import ImageSettings, Watched, iso
 
+    error_hu = None if watched is None else _rmse_hu_in(watched, case)
     model = _network_of(case)
     similarity = _similarity(case, settings.by, settings.similarity)
     image_settings = ImageSettings(
@@ -216,7 +217,7 @@ def _iso(case: Case, settings: IsoSettings, device: torch.device, preview: bool,
         similarity,
         settings.weight,
         model,
-        watched,
+        None if watched is None or error_hu is None else Watched(watched, error_hu),
         FITS[settings.fit],
         case.guidance,
     )
@@ -226,6 +227,17 @@ def _iso(case: Case, settings: IsoSettings, device: torch.device, preview: bool,
         changes |= {"model": model, "weights": refined.weights}
     notes = refined.notes + _domain_notes(case, model, settings.by) + _guidance_notes(case, changes)
     return _Result(changes, "iso", refined.iterations, notes)
+
+
+def _rmse_hu_in(box: Box, case: Case) -> float | None:
+    """Over the voxels of a box that both scanners saw, if there are any."""
+    from engine.metrics import rmse_hu
+    from engine.optimize.guide import compared
+
+    part = box.checked(case.fixed.geometry.shape_zyx).slices_zyx
+    warped = warped_hu(case)[part]
+    seen = compared(case.fixed, case.guidance).valid[part] & (warped > PADDING_HU)
+    return rmse_hu(case.fixed.hu[part], warped, seen) if seen.any() else None
 
 
 def _rso(case: Case, settings: RsoSettings, device: torch.device, preview: bool) -> Job[_Result]:

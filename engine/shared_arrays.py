@@ -1,7 +1,7 @@
 """Large arrays that lie in files and share what they have in common: each page of memory is there once.
 
 A displacement that a regional step changed differs from the one before in a box. Where that one lies in a file, the new
-one is a private map of the same file, of which only the pages of the box are written.
+one is a private map of the same file, of which only the pages of that box and of the boxes changed before are written.
 """
 
 from __future__ import annotations
@@ -24,6 +24,9 @@ from engine.shapes import DisplacementArray
 
 _LEAST_BYTES = 64 * 2**20
 """What is smaller is copied: quicker than anything else."""
+
+_MOST_OWN = 0.25
+"""Share of the rows of an array that are its own, beyond which it gets a file of its own."""
 
 
 class _OpenFile:
@@ -52,7 +55,7 @@ def in_file(shape: tuple[int, ...], pieces: Callable[[], Iterable[DisplacementAr
     The file is gone with the last array that shows it. A small array, or any if the disk has no place, lies in memory.
     """
     if 4 * math.prod(shape) >= _LEAST_BYTES:
-        with suppress(OSError), tempfile.TemporaryFile() as file:
+        with suppress(OSError, ValueError), tempfile.TemporaryFile() as file:
             for piece in pieces():
                 file.write(np.ascontiguousarray(piece).data)
             file.flush()
@@ -67,27 +70,47 @@ def in_file(shape: tuple[int, ...], pieces: Callable[[], Iterable[DisplacementAr
 def npy_in_file(path: Path) -> DisplacementArray:
     """An array mapped from a .npy file; pages are read when they are looked at.
 
-    Raises OSError, ValueError or EOFError where that is none.
+    Raises OSError or ValueError where that is none.
     """
     with path.open("rb") as file:
-        array: DisplacementArray = np.load(path, mmap_mode="r", allow_pickle=False)
-        if isinstance(array, np.memmap) and array.flags.c_contiguous and array.dtype == np.float32:
-            _remember(array, _Origin(_OpenFile(file), array.offset))
+        version = np.lib.format.read_magic(file)
+        read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, is_fortran, dtype = read_header(file)
+        offset = file.tell()
+        array: DisplacementArray = np.memmap(file, dtype, "r", offset, shape, "F" if is_fortran else "C")
+        if array.flags.c_contiguous and array.dtype == np.float32:
+            _remember(array, _Origin(_OpenFile(file), offset))
     return array
 
 
 def with_part(array: DisplacementArray, box: Box, part: DisplacementArray) -> DisplacementArray:
     """An array (3, Z, Y, X) with other values in a box; `array` keeps its own."""
+    result = _shared(array, box)
+    if result is None:
+        result = in_file(array.shape, lambda: array)
+    result[(slice(None), *box.slices_zyx)] = part
+    return result
+
+
+def _shared(array: DisplacementArray, box: Box) -> DisplacementArray | None:
+    """The same values where nothing but the boxes that were changed so far, and soon `box`, takes memory of its own.
+
+    None where `array` lies in no file, or that would be much of it.
+    """
     origin = _origin_of(array)
     if origin is None:
-        result = np.array(array)
-    else:
-        others = tuple(other for other in origin.boxes if not box.holds(other))
+        return None
+    others = tuple(other for other in origin.boxes if not box.holds(other))
+    rows = sum((one.z1 - one.z0) * (one.y1 - one.y0) for one in (*others, box))
+    if rows > _MOST_OWN * array.shape[1] * array.shape[2]:
+        return None
+    try:
         result = _mapped(_Origin(origin.file, origin.offset, (*others, box)), array.shape, mmap.ACCESS_COPY)
-        for other in others:
-            there = (slice(None), *other.slices_zyx)
-            result[there] = array[there]
-    result[(slice(None), *box.slices_zyx)] = part
+    except (OSError, ValueError):
+        return None
+    for other in others:
+        there = (slice(None), *other.slices_zyx)
+        result[there] = array[there]
     return result
 
 

@@ -67,7 +67,7 @@ class Labels:
     aligned: CarriedLabels | None = None
     warped: CarriedLabels | None = None
     numbers: tuple[int, ...] = ()
-    _known: dict[tuple[Side, str], tuple[tuple[Plane, float, int], tuple[Contour, ...]]] = field(
+    _known: dict[tuple[Side, str, int], tuple[tuple[Plane, float], tuple[Contour, ...]]] = field(
         default_factory=dict, init=False, repr=False
     )
 
@@ -85,8 +85,8 @@ class Labels:
         labels = getattr(self, side)
         if labels is None:
             return ()
-        known = self._known.get((side, plane.name))
-        if known is None or known[0] != (plane, index, step):
+        known = self._known.get((side, plane.name, step))
+        if known is None or known[0] != (plane, index):
             across, down = plane.spacing_mm
             contours = tuple(
                 Contour(
@@ -98,7 +98,7 @@ class Labels:
                 )
                 for contour in outlined(cut(labels, plane, index, step), (step * across, step * down))
             )
-            known = self._known[side, plane.name] = (plane, index, step), contours
+            known = self._known[side, plane.name, step] = (plane, index), contours
         return known[1]
 
 

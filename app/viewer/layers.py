@@ -62,7 +62,8 @@ class Stroke:
 class Strokes:
     """Lines drawn over a pane. Equal keys mean equal lines; `draw` is called when they are needed.
 
-    `sketch`: the same from every second pixel, where that saves time, for slices that follow each other fast.
+    `sketch`: the same from every second pixel, where that saves time, for slices that follow each other fast; what is
+    one pixel thin may be missing.
     """
 
     key: tuple[object, ...]

@@ -130,6 +130,8 @@ class Pane(QWidget):
             self._smooth = not self._quiet.isActive()
             self._quiet.start()
         self.state, self._images, self._paths = state, images, paths
+        if self._has_sketches():
+            self._quiet.start()
         if state.layers and self.isVisible():
             self._make_picture(state)
         self.update()
@@ -204,7 +206,8 @@ class Pane(QWidget):
 
     def _conditions(self) -> tuple[object, ...]:
         """What a picture depends on beside the state."""
-        return self._smooth, self.size(), self.devicePixelRatioF(), self.font()
+        is_rough = self._has_sketches() and not self._quiet.isActive()
+        return self._smooth, is_rough, self.size(), self.devicePixelRatioF(), self.font()
 
     def _make_picture(self, state: PaneState) -> _Painted:
         """Painted again where one of its pieces or its place has changed."""
@@ -303,10 +306,11 @@ class Pane(QWidget):
                 painter.setPen(_pen(stroke.rgb, stroke.dashed, _STROKE_PIXELS if self._smooth else 1))
                 painter.drawPath(path)
 
+    def _has_sketches(self) -> bool:
+        return any(is_sketch for (*_, is_sketch), _ in self._paths.values())
+
     def _paint_smoothly(self) -> None:
-        if any(is_sketch for (*_, is_sketch), _ in self._paths.values()):
-            self._turns.ask(self._make_again, self._make_again)
-        if not self._smooth:
+        if not self._smooth or self._has_sketches():
             self._smooth = True
             self.update()
 
@@ -323,7 +327,7 @@ class Pane(QWidget):
     def _traced(self, strokes: Strokes, sketched: bool) -> tuple[tuple[object, ...], list[tuple[Stroke, QPainterPath]]]:
         is_sketch = sketched and strokes.sketch is not None
         key, known = (*strokes.key, is_sketch), self._paths.get(strokes.key[0])
-        if known is not None and known[0] == key:
+        if known is not None and known[0] in (key, (*strokes.key, False)):
             return known
         drawn = strokes.sketch() if is_sketch else strokes.draw()
         return key, [(stroke, path) for stroke in drawn for path in _paths_of(stroke)]

@@ -17,7 +17,7 @@ from engine.noise import noise_hu
 from engine.optimize.descent import Outcome, Problem, descend
 from engine.optimize.general import case_network, finished, network_pair
 from engine.optimize.guide import compared, guiding
-from engine.optimize.pair_grid import PairGrid, at_spacing, near_patient, on_crop
+from engine.optimize.pair_grid import PairGrid, at_spacing, near_patient
 from engine.optimize.parametrize import ControlGrid, NetworkChange
 from engine.optimize.previews import Drawn, Sight
 from engine.preprocess import body_box
@@ -25,7 +25,7 @@ from engine.progress import Job
 from engine.registration import Registration
 from engine.roi import Box
 from engine.shapes import DisplacementArray
-from engine.spatial.resample import as_tensor, displacement_on, gaussian, resampled, resized_displacement
+from engine.spatial.resample import displacement_on, gaussian, resampled, resized_displacement
 from engine.volume import Volume, hu_from_normalized_rmse
 
 _BENDING_MM2_PER_HU = 14.0
@@ -69,10 +69,18 @@ class Refined:
 
 
 @dataclass(frozen=True, slots=True)
+class Watched:
+    """A box of the fixed image and its error at the voxels before the refinement, over what both scanners saw."""
+
+    box: Box
+    rmse_hu: float
+
+
+@dataclass(frozen=True, slots=True)
 class ImageSettings:
     """How to optimise the whole image. `smoothness`: λ, or none for the default of the way chosen times `stiffness`.
 
-    `watched`: a box of the fixed image whose error is told beside that of the image. `guidance`: what the user knows.
+    `watched`: where the error is told beside that of the image. `guidance`: what the user knows.
     """
 
     iterations: int
@@ -80,7 +88,7 @@ class ImageSettings:
     similarity: str
     smoothness: float | None
     model: str
-    watched: Box | None = None
+    watched: Watched | None = None
     stiffness: float = 1.0
     guidance: Guidance = field(default_factory=Guidance)
 
@@ -121,7 +129,7 @@ def _by_field(
             carried = gaussian(begin.displacement_vox, [_START_SIGMA_VOX] * 3)
         else:
             carried = resized_displacement(found, geometry, grid.geometry)
-        problem = _problem(fixed, moving, start, begin, lambda whole: whole, settings, smoothness, preview)
+        problem = _problem(fixed, start, begin, lambda whole: whole, settings, smoothness, preview)
         problem = replace(problem, coarse_step=_CONTROL_STRIDE, settles_after=_SETTLES_AFTER)
         control = ControlGrid(grid.geometry.shape_zyx, _CONTROL_STRIDE, device, carried)
         outcome: Outcome = yield from descend(problem, control, count, before, settings.iterations)
@@ -159,7 +167,6 @@ class _Begin:
 
 def _problem(
     fixed: Volume,
-    moving: Volume,
     start: Registration,
     begin: _Begin,
     total: Callable[[Tensor], Tensor],
@@ -171,11 +178,11 @@ def _problem(
     grid, seen = begin.grid, begin.seen
     everywhere = torch.ones_like(grid.fixed)
     whole_hu = whole_rmse_hu(fixed, start, valid_round_patient(fixed), begin.mse)
-    box = None if settings.watched is None else grid.holding(settings.watched, fixed.geometry) * seen
-    box_hu = None
-    if settings.watched is not None and box is not None and box.any():
-        before = grid.mse(grid.warped(begin.displacement_vox), box)
-        box_hu = told_rmse_hu(_mse_in(settings.watched, fixed, moving, start, grid.fixed.device), 1.0, before)
+    box, box_hu = None, None
+    if settings.watched is not None:
+        box = grid.holding(settings.watched.box, fixed.geometry) * seen
+        known_mse = (settings.watched.rmse_hu / 2000.0) ** 2
+        box_hu = told_rmse_hu(known_mse, 1.0, grid.mse(grid.warped(begin.displacement_vox), box))
     guidance = guiding(settings.guidance, grid, start)
     return Problem(
         "iso",
@@ -192,15 +199,8 @@ def _problem(
         error_may_grow=guidance is not None,
         relative=settings.by == "field",
         roughness=roughness_on(grid.geometry, settings.by),
-        watched=None if box_hu is None else box,
+        watched=box,
     )
-
-
-def _mse_in(box: Box, fixed: Volume, moving: Volume, start: Registration, device: torch.device) -> float:
-    """Mean squared difference in a box at the voxels of the fixed image, where both scanners saw something."""
-    present = as_tensor(start.displacement_vox[(slice(None), *box.slices_zyx)], device)
-    voxels = on_crop(fixed, moving, start.rigid, box, present, device)
-    return voxels.mse(voxels.warped(present), voxels.mask(present))
 
 
 def told_rmse_hu(known_mse: float, share: float, start_mse: float) -> Callable[[float], float]:
@@ -263,14 +263,7 @@ def _by_network(
     grid, aligned = network_pair(settings.model, fixed, moving, start.rigid, device)
     begin = _Begin.on(grid, start)
     problem = _problem(
-        fixed,
-        moving,
-        start,
-        begin,
-        lambda change: begin.displacement_vox + change,
-        settings,
-        settings.smoothness,
-        preview,
+        fixed, start, begin, lambda change: begin.displacement_vox + change, settings, settings.smoothness, preview
     )
     change = NetworkChange(network, aligned, grid.fixed * grid.fixed_valid)
     outcome: Outcome = yield from descend(problem, change, settings.iterations)

@@ -57,7 +57,7 @@ def resized_displacement(displacement_vox: Tensor, source: Geometry, target: Geo
 
 
 def displacement_on(displacement_vox: DisplacementArray, source: Geometry, target: Geometry) -> Tensor:
-    """`resized_displacement` of an array, piece by piece: all of a large field is copied nowhere."""
+    """`resized_displacement` of an array; of a large one on a parallel grid no more than a component is copied."""
     pieces = [torch.from_numpy(piece) for piece in displacement_pieces(displacement_vox, source, target)]
     return torch.cat(pieces).view(1, 3, *target.shape_zyx)
 

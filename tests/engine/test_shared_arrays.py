@@ -94,6 +94,42 @@ def test_parts_on_parts_add_up(second: Box) -> None:
     np.testing.assert_array_equal(beside[:, 0], wanted[:, 0])
 
 
+def test_what_lies_in_memory_is_shared_from_the_first_part_on() -> None:
+    once = with_part(some(), BOX, part_of(1, BOX))
+    other = Box(5, 7, 0, 1, 4, 5)
+    twice = with_part(once, other, part_of(2, other))
+    assert shared_arrays._origin_of(once).file is shared_arrays._origin_of(twice).file
+    np.testing.assert_array_equal(twice, patched(patched(some(), BOX, part_of(1, BOX)), other, part_of(2, other)))
+
+
+def test_an_array_of_which_much_is_its_own_gets_a_file_of_its_own() -> None:
+    first, wanted = in_file(some()), some()
+    changed = first
+    for number in range(5):
+        box = Box(number, number + 2, number, number + 2, 0, 2)
+        changed = with_part(changed, box, part_of(number, box))
+        wanted = patched(wanted, box, part_of(number, box))
+        origin = shared_arrays._origin_of(changed)
+        assert sum(4 for _ in origin.boxes) <= shared_arrays._MOST_OWN * SHAPE[1] * SHAPE[2]
+    assert origin.file is not shared_arrays._origin_of(first).file
+    np.testing.assert_array_equal(changed, wanted)
+    np.testing.assert_array_equal(first, some())
+
+
+@pytest.mark.parametrize("error", [OSError(errno.EMFILE, "too many"), ValueError("file too short")])
+def test_where_nothing_can_be_mapped_a_part_is_replaced_in_a_copy(
+    error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = in_file(some())
+
+    def refused(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(shared_arrays.mmap, "mmap", refused)
+    after = with_part(before, BOX, part_of(1, BOX))
+    np.testing.assert_array_equal(after, patched(some(), BOX, part_of(1, BOX)))
+
+
 def test_what_is_written_to_an_array_with_a_part_stays_its_own() -> None:
     before = in_file(some())
     after = with_part(before, BOX, part_of(1, BOX))

@@ -473,3 +473,27 @@ def test_where_voxels_are_seen_outlines_are_drawn_at_once(scrolled, store):
     (pane,) = scrolled.panes
     assert pane._quiet.isActive()
     assert not traced(pane)[0]
+
+
+def test_outlines_that_are_drawn_stay_drawn_while_the_window_changes(scrolled, store, qtbot):
+    (pane,) = scrolled.panes
+    qtbot.waitUntil(lambda: not traced(pane)[0])
+    for high in (300.0, 350.0, 400.0):
+        store.change_view(window_hu=(-500.0, high))
+        scrolled.refresh()
+        assert pane._quiet.isActive()
+        assert not traced(pane)[0]
+
+
+def test_no_sketch_stays_that_began_before_the_rest_and_was_shown_after_it(scrolled, store, qtbot):
+    """Other lines on the same image, half drawn when the pane comes to rest."""
+    (pane,) = scrolled.panes
+    store.set_pictures(replace(store.pictures, labels=replace(store.pictures.labels, numbers=(1, 2))))
+    drawing = pane.drawing(scrolled._resolved(Slot("axial", "fixed")))
+    next(drawing)
+    next(drawing)
+    pane._quiet.stop()
+    pane._paint_smoothly()
+    for _ in drawing:
+        pass
+    qtbot.waitUntil(lambda: not traced(pane)[0])
