@@ -273,20 +273,19 @@ def converged(arguments: argparse.Namespace, runtime: Runtime) -> None:
 
 
 def memory(arguments: argparse.Namespace, runtime: Runtime) -> None:
-    """In processes of their own, so that nothing else counts; the highest peak of three runs."""
+    """In processes of their own, so that nothing else counts; the highest of three runs each."""
     command = [sys.executable, __file__, "--threads", str(runtime.thread_count), "--memory-run"]
 
-    def run(what: str) -> list[float]:
-        words = subprocess.run([*command, what], check=True, capture_output=True, text=True).stdout.split()
-        return [float(word) for word in words]
+    def highest(what: str) -> list[float]:
+        runs = [subprocess.run([*command, what], check=True, capture_output=True, text=True).stdout for _ in range(3)]
+        return [max(values) for values in zip(*(map(float, run.split()) for run in runs), strict=True)]
 
-    held, refined = run("held"), np.max([run("refined") for _ in range(3)], axis=0)
-    names = ("all pages, each once", "of them in no file")
+    names = ("all pages, each once", "of them in no file, where the field before lies")
     rows = [
-        [name, f"{before:.0f}", f"{peak:.0f}", f"{peak / held[0]:.2f}"]
-        for name, before, peak in zip(names, held, refined, strict=True)
+        [name, f"{held:.0f}", f"{peak:.0f}", f"{peak / held:.2f}"]
+        for name, held, peak in zip(names, highest("held"), highest("refined"), strict=True)
     ]
-    headings = ("MiB", "images and field held", "peak of RSO", "times all that was held")
+    headings = ("MiB", "images and field held", "peak of RSO", "times what was held")
     note = (
         "512×512×150 voxels, box of 64³, ten iterations by field, the field as any step leaves it; the whole process."
     )
