@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from engine.geometry import Geometry
 from engine.progress import Preview
 from engine.shapes import BlockPart, DisplacementArray, HuArray
+from engine.spatial.linear import linear_weights
 from engine.spatial.oblique import Section
 
 
@@ -61,8 +62,7 @@ class LiveField:
         found = []
         for axis, length in enumerate(self.preview.grid.shape_zyx):
             index = self.first[axis] + np.arange(self.shape[1 + axis]) / self.scale[axis]
-            away = np.abs(np.clip(index, 0, length - 1)[:, np.newaxis] - np.arange(length))
-            found.append(np.maximum(1 - away, 0).astype(np.float32))
+            found.append(linear_weights(index, length).astype(np.float32))
         return found
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -96,6 +96,12 @@ class CarriedLabels:
     fixed: Geometry
     rigid: Matrix
     displacement_vox: DisplacementArray | LiveField | None = None
+    _to_labels: tuple[Matrix, Matrix, Matrix] = field(init=False, repr=False)
+    """Matrix and offset from voxel indices (z, y, x) of the fixed image to those of the labels, and its inverse."""
+
+    def __post_init__(self) -> None:
+        linear, offset = _index_map_zyx(self.fixed, self.geometry, self.rigid)
+        object.__setattr__(self, "_to_labels", (linear, offset, np.linalg.inv(linear)))
 
     @classmethod
     def of(cls, labels: LabelArray, geometry: Geometry, registration: Registration) -> CarriedLabels:
@@ -110,10 +116,10 @@ class CarriedLabels:
         """The part, by the three components of u there, or by none; worked out where a structure can come from."""
         whole = _Block.of(self.fixed, part)
         u = [component.reshape(whole.shape) for component in displacement_vox]
-        linear, offset = _index_map_zyx(self.fixed, self.geometry, self.rigid)
+        linear, offset, inverse = self._to_labels
         carried = np.zeros(whole.shape, self.labels.dtype)
-        window = whole.reaching(occupied_zyx(self.labels), linear, offset, u)
-        before = np.linalg.inv(linear) @ (offset + 0.5)
+        window = whole.reaching(occupied_zyx(self.labels), inverse, offset, u)
+        before = inverse @ (offset + 0.5)
         for band in _bands(window):
             places = whole.within(band).moved([component[band] for component in u], before)
             carried[band] = _at(self.labels, linear.astype(np.float32) @ places).reshape(carried[band].shape)
@@ -121,8 +127,9 @@ class CarriedLabels:
 
     def on(self, section: Section) -> LabelArray:
         """(rows, columns) of labels at the pixels of a section of the fixed grid."""
-        to_labels = _index_map_zyx(self.fixed, self.geometry, self.rigid)
-        return section.mapped(*to_labels, _shape(self.labels), self.displacement_vox).nearest(self.labels)
+        linear, offset, _ = self._to_labels
+        there = section.mapped(linear, offset, _shape(self.labels), self.displacement_vox)
+        return there.nearest(self.labels)
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,10 +158,12 @@ class _Block:
         shape = tuple(-(-n // count) for n, count in zip(self.shape, together, strict=True))
         return replace(self, start=start, shape=shape, steps=(step_z, step_y, step_x))
 
-    def reaching(self, there: Ranges, linear: Matrix, offset: Matrix, u: Sequence[HuArray]) -> tuple[slice, ...]:
-        """The window of the part outside which no x + u(x) is mapped into ranges of the moving grid."""
+    def reaching(self, there: Ranges, inverse: Matrix, offset: Matrix, u: Sequence[HuArray]) -> tuple[slice, ...]:
+        """The window of the part outside which no x + u(x) is mapped into ranges of the moving grid.
+
+        `inverse` of the matrix that leads there.
+        """
         low, high = np.array(there, dtype=np.float64).T - 0.5
-        inverse = np.linalg.inv(linear)
         middle, half = inverse @ ((low + high) / 2 - offset), np.abs(inverse) @ ((high - low) / 2) + _ROUNDING
         moves = [(float(along.min()), float(along.max())) if along.size else (0.0, 0.0) for along in u] or [
             (0.0, 0.0)
