@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from engine.models import first_guess
-from engine.spatial.linear import linear_weights
-from engine.spatial.resample import along_axes
+from engine.spatial.resample import along_axes, linear_weights
 
 _FIELD_LEARNING_RATE = 0.3
 _NETWORK_LEARNING_RATE = 3e-4

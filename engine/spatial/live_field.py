@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from engine.geometry import Geometry
 from engine.progress import Preview
 from engine.shapes import BlockPart, DisplacementArray, HuArray
-from engine.spatial.linear import linear_weights
 from engine.spatial.oblique import Section
 
 
@@ -57,13 +56,12 @@ class LiveField:
         return first
 
     @cached_property
-    def weights(self) -> list[NDArray[np.float32]]:
-        """For z, y and x what each voxel of the preview counts for one of the fixed grid, edge values outside."""
-        found = []
-        for axis, length in enumerate(self.preview.grid.shape_zyx):
-            index = self.first[axis] + np.arange(self.shape[1 + axis]) / self.scale[axis]
-            found.append(linear_weights(index, length).astype(np.float32))
-        return found
+    def places(self) -> list[NDArray[np.float64]]:
+        """For z, y and x where each voxel of the fixed grid lies on the preview's, at its edges beyond them."""
+        return [
+            np.clip(self.first[axis] + np.arange(self.shape[1 + axis]) / self.scale[axis], 0, length - 1)
+            for axis, length in enumerate(self.preview.grid.shape_zyx)
+        ]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -84,14 +82,13 @@ class LiveComponent:
         if not all(place.size for place in places):
             return before
         values = field.preview.displacement_vox[self.axis]
-        rows = [
-            weight[np.atleast_1d(index)[place]]
-            for weight, index, place in zip(field.weights, picked, places, strict=True)
-        ]
-        counted = [_counted(row) for row in rows]
-        near = [row[:, window] for row, window in zip(rows, counted, strict=True)]
+        near = zip(field.places, picked, places, strict=True)
+        there = [along[np.atleast_1d(index)[place]] for along, index, place in near]
+        for axis in sorted(range(3), key=lambda axis: there[axis].size / values.shape[axis]):
+            values = _between(values, there[axis], axis)
         whole = np.array(before, np.float32).reshape([index.size for index in picked])
-        whole[np.ix_(*places)] = _along_axes(values[tuple(counted)], near) * field.scale[self.axis]
+        within = tuple(slice(place[0], place[-1] + 1) for place in places)
+        np.multiply(values, field.scale[self.axis], out=whole[within])
         return whole.reshape(before.shape)
 
     def on(self, section: Section) -> HuArray:
@@ -110,15 +107,11 @@ class LiveComponent:
         return pixels
 
 
-def _counted(weights: NDArray[np.float32]) -> slice:
-    """The columns of a matrix that are not zero, with those between: a slice needs two planes of a volume, not all."""
-    counts = np.flatnonzero(weights.any(axis=0))
-    return slice(int(counts[0]), int(counts[-1]) + 1)
-
-
-def _along_axes(values: HuArray, weights: list[NDArray[np.float32]]) -> HuArray:
-    """(Z, Y, X) with each axis through its matrix, first those that shrink most."""
-    growth = [matrix.shape[0] / matrix.shape[1] for matrix in weights]
-    for axis in sorted(range(3), key=growth.__getitem__):
-        values = np.moveaxis(np.tensordot(weights[axis], values, axes=(1, axis)), 0, axis)
-    return values
+def _between(values: HuArray, places: NDArray[np.float64], axis: int) -> HuArray:
+    """Linear between the voxels of one axis, at places from the first voxel to the last."""
+    lower = np.minimum(places.astype(np.intp), max(0, values.shape[axis] - 2))
+    share = (places - lower).astype(np.float32).reshape([-1 if k == axis else 1 for k in range(values.ndim)])
+    below = values.take(lower, axis)
+    if values.shape[axis] > 1:
+        below += share * (values.take(lower + 1, axis) - below)
+    return below

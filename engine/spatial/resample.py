@@ -12,7 +12,6 @@ from torch import Tensor
 
 from engine.geometry import Geometry
 from engine.shapes import DisplacementArray, HuArray, Matrix
-from engine.spatial.linear import linear_weights
 from engine.spatial.warp import mapped_indices, sample, voxel_grid
 
 _VOXELS_AT_ONCE = 2**20
@@ -104,6 +103,13 @@ def _linear_weights(to_source: Matrix, image: Tensor, target: Geometry) -> list[
     for indices, length in zip(indices_by_axis(to_source, target.shape_zyx), image.shape[2:], strict=True):
         found.append(torch.as_tensor(linear_weights(indices, length)).to(image))
     return found
+
+
+def linear_weights(indices: NDArray[np.float64], length: int) -> NDArray[np.float64]:
+    """What each of `length` voxels counts at continuous indices along an axis, (M, length); edge values outside."""
+    distances = np.abs(np.clip(indices, 0, length - 1)[:, np.newaxis] - np.arange(length))
+    weights: NDArray[np.float64] = np.maximum(1.0 - distances, 0.0)
+    return weights
 
 
 def _kernel_matrix(length: int, sigma_vox: float, like: Tensor) -> Tensor:
