@@ -69,3 +69,8 @@ def normalized(hu: HuArray) -> HuArray:
 def hu_from_normalized_rmse(mse: float) -> float:
     """RMSE in HU from a mean squared error of normalised values."""
     return 2000.0 * float(np.sqrt(mse))
+
+
+def normalized_mse_from_hu(rmse_hu: float) -> float:
+    """The mean squared error of normalised values from an RMSE in HU."""
+    return (rmse_hu / 2000.0) ** 2

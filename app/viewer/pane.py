@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
@@ -54,6 +54,10 @@ _PIECE = 128
 _DASHES = (6.0, 5.0)
 
 
+_Traced = tuple[tuple[object, ...], list[tuple[Stroke, QPainterPath]]]
+"""Lines of one name: what they were made of, and whether they are a sketch; with their paths."""
+
+
 @dataclass(frozen=True, slots=True)
 class Gesture:
     """What the hand did. `place_mm` is (across, down) on the plane, `pixel` the same in the pane."""
@@ -92,7 +96,7 @@ class Pane(QWidget):
         self.state: PaneState | None = None
         self._turns = turns or Turns(self)
         self._images: dict[object, tuple[tuple[object, ...], QImage | None]] = {}
-        self._paths: dict[object, tuple[tuple[object, ...], list[tuple[Stroke, QPainterPath]]]] = {}
+        self._paths: dict[object, _Traced] = {}
         self._painted: _Painted | None = None
         self._made_for: tuple[PaneState | None, tuple[object, ...]] = (None, ())
         self._captions: _Painted | None = None
@@ -117,13 +121,11 @@ class Pane(QWidget):
             self.state = state
             self.update()
             return
-        images, paths = {}, {}
+        images = {}
         for layer in state.layers:
             images[layer.key[0]] = self._imaged(layer)
             yield
-        for strokes in state.strokes:
-            paths[strokes.key[0]] = self._traced(strokes, self._is_sketched(state))
-            yield
+        paths = yield from self._tracing(state)
         if self.state is None or self.state.slot != state.slot:
             self.setAccessibleName(f"{state.title}, {tr(PLANE_TEXTS[state.slot.plane])}")
         if any(self._images.get(name) is not image for name, image in images.items()):
@@ -233,10 +235,7 @@ class Pane(QWidget):
         state = self.state
         if state is None or not state.layers:
             return
-        paths = {}
-        for strokes in state.strokes:
-            paths[strokes.key[0]] = self._traced(strokes, self._is_sketched(state))
-            yield
+        paths = yield from self._tracing(state)
         if self.state is state:
             self._paths = paths
             self._make_picture(state)
@@ -324,7 +323,15 @@ class Pane(QWidget):
             at = pixel.x(), pixel.y()
             self.gestured.emit(Gesture(phase, self.place_of(pixel), at, mm_per_pixel, **details))
 
-    def _traced(self, strokes: Strokes, sketched: bool) -> tuple[tuple[object, ...], list[tuple[Stroke, QPainterPath]]]:
+    def _tracing(self, state: PaneState) -> Generator[None, None, dict[object, _Traced]]:
+        """The lines of a state by their names, a piece of work for each."""
+        paths = {}
+        for strokes in state.strokes:
+            paths[strokes.key[0]] = self._traced(strokes, self._is_sketched(state))
+            yield
+        return paths
+
+    def _traced(self, strokes: Strokes, sketched: bool) -> _Traced:
         is_sketch = sketched and strokes.sketch is not None
         key, known = (*strokes.key, is_sketch), self._paths.get(strokes.key[0])
         if known is not None and known[0] in (key, (*strokes.key, False)):

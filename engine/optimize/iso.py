@@ -26,7 +26,7 @@ from engine.registration import Registration
 from engine.roi import Box
 from engine.shapes import DisplacementArray
 from engine.spatial.resample import displacement_on, gaussian, resampled, resized_displacement
-from engine.volume import Volume, hu_from_normalized_rmse
+from engine.volume import Volume, hu_from_normalized_rmse, normalized_mse_from_hu
 
 _BENDING_MM2_PER_HU = 14.0
 """Weight of the bending energy for each HU of noise in the noisier image: streaks ask for more of it than CT does."""
@@ -181,7 +181,7 @@ def _problem(
     box, box_hu = None, None
     if settings.watched is not None:
         box = grid.holding(settings.watched.box, fixed.geometry) * seen
-        known_mse = (settings.watched.rmse_hu / 2000.0) ** 2
+        known_mse = normalized_mse_from_hu(settings.watched.rmse_hu)
         box_hu = told_rmse_hu(known_mse, 1.0, grid.mse(grid.warped(begin.displacement_vox), box))
     guidance = guiding(settings.guidance, grid, start)
     return Problem(
@@ -215,7 +215,7 @@ def told_rmse_hu(known_mse: float, share: float, start_mse: float) -> Callable[[
 
 def whole_rmse_hu(fixed: Volume, start: Registration, voxels: int, start_mse: float) -> Callable[[float], float]:
     """`told_rmse_hu` of the whole image as the last step left it, for a part of that many of its valid voxels."""
-    last_mse = (start.steps[-1].rmse_hu / 2000.0) ** 2 if start.steps else 0.0
+    last_mse = normalized_mse_from_hu(start.steps[-1].rmse_hu) if start.steps else 0.0
     return told_rmse_hu(last_mse, voxels / max(1, int(np.count_nonzero(fixed.valid))), start_mse)
 
 
