@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from PySide6.QtCore import Qt, QTimer
 from PySide6.QtGui import QCloseEvent, QDragEnterEvent, QDropEvent, QGuiApplication, QKeyEvent, QKeySequence
-from PySide6.QtWidgets import QApplication, QMainWindow, QMessageBox, QSplitter, QTabWidget, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QMainWindow, QMessageBox, QSplitter, QTabWidget, QVBoxLayout, QWidget
 
 import engine
 from app import settings, theme
@@ -166,8 +166,10 @@ class MainWindow(QMainWindow):
 
     def toggle_theme(self) -> None:
         name = "light" if theme.current_name() == "dark" else "dark"
-        theme.apply_theme(QApplication.instance(), name)
         settings.save_theme(name)
+        theme.change_theme(self, name, self._take_theme)
+
+    def _take_theme(self) -> None:
         self.run_panel.apply_theme()
         self.history.show_case()
         self.regions.show_boxes()

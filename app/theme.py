@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
+from PySide6.QtCore import QTimer
 from PySide6.QtGui import QColor, QPalette
-from PySide6.QtWidgets import QApplication
+from PySide6.QtWidgets import QApplication, QWidget
 
 ThemeName = Literal["dark", "light"]
 
@@ -53,14 +55,39 @@ def current_name() -> ThemeName:
 
 def apply_theme(application: QApplication, name: ThemeName) -> None:
     """Dress the whole application."""
+    _undress(application, name)
+    _dress(application)
+
+
+def change_theme(main_window: QWidget, name: ThemeName, then: Callable[[], object]) -> None:
+    """Dress the application anew in two turns of the event loop, each half as long; nothing is painted between them."""
+    application = QApplication.instance()
+    for window in application.topLevelWidgets():
+        window.setUpdatesEnabled(False)
+    _undress(application, name)
+
+    def finish() -> None:
+        _dress(application)
+        then()
+        for window in application.topLevelWidgets():
+            window.setUpdatesEnabled(True)
+
+    QTimer.singleShot(0, main_window, finish)
+
+
+def _undress(application: QApplication, name: ThemeName) -> None:
+    """Without a sheet, since a change from one to another takes Qt three times as long."""
     global _current
     _current = name
-    theme = THEMES[name]
     if not application.styleSheet():
         application.setStyle("Fusion")
-    application.setStyleSheet("")  # a change from one sheet to another takes Qt three times as long
-    application.setPalette(_palette(theme))
-    application.setStyleSheet(_style(theme))
+    application.setStyleSheet("")
+    application.setPalette(_palette(THEMES[name]))
+
+
+def _dress(application: QApplication) -> None:
+    if not application.styleSheet():
+        application.setStyleSheet(_style(current()))
 
 
 def _palette(theme: Theme) -> QPalette:

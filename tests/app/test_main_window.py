@@ -11,7 +11,7 @@ from PySide6.QtGui import QDragEnterEvent, QDropEvent
 from PySide6.QtWidgets import QApplication, QDialogButtonBox, QPushButton
 
 import engine
-from app import settings
+from app import settings, theme
 from app.actions import ROWS
 from app.autosave import unsaved_cases
 from app.problems import message_of
@@ -364,10 +364,24 @@ def test_regions_table(opened, qtbot):
     assert opened.store.boxes == ()
 
 
-def test_both_themes_and_the_sheets(opened, qtbot):
+def test_the_other_theme(opened, qapp, qtbot):
+    def corner() -> str:
+        return opened.grab().toImage().pixelColor(opened.width() - 1, opened.height() - 1).name()
+
+    dark, sheet = corner(), qapp.styleSheet()
     opened.toggle_theme()
-    opened.grab()
+    assert not opened.updatesEnabled()
+    qtbot.waitUntil(opened.updatesEnabled)
+    assert corner() == theme.THEMES["light"].window != dark
+    assert theme.THEMES["light"].accent in qapp.styleSheet()
     opened.toggle_theme()
+    opened.toggle_theme()
+    opened.toggle_theme()
+    qtbot.waitUntil(opened.updatesEnabled)
+    assert (corner(), qapp.styleSheet()) == (dark, sheet)
+
+
+def test_the_sheet_of_keys(opened, qtbot):
     press(opened, qtbot, Qt.Key.Key_Question)
     assert opened.dialog is not None
     opened.dialog.close()
