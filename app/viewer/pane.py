@@ -218,7 +218,7 @@ class Pane(QWidget):
         known = self._painted
         if known is not None and known.is_of(shown, how):
             return known
-        pixmap = self._blank(Qt.GlobalColor.black, self.size())
+        pixmap = self._blank(Qt.GlobalColor.black, self.size(), known)
         painter = QPainter(pixmap)
         transform = self.transform()
         self._paint_layers(painter, state, transform)
@@ -255,7 +255,7 @@ class Pane(QWidget):
         how = state.title, state.plane, state.bars, state.window_text, state.prompt, *place
         known = self._captions
         if known is None or known.how != how:
-            pixmap = self._blank(Qt.GlobalColor.transparent, self.size())
+            pixmap = self._blank(Qt.GlobalColor.transparent, self.size(), known)
             painter = QPainter(pixmap)
             painter.setFont(self.font())
             paint_captions(painter, QRectF(self.rect()), state, transform)
@@ -269,7 +269,7 @@ class Pane(QWidget):
         known = self._place
         if known is None or known.how != how:
             size = QSize(self.width(), 2 * self.fontMetrics().height())
-            pixmap = self._blank(Qt.GlobalColor.transparent, size)
+            pixmap = self._blank(Qt.GlobalColor.transparent, size, known)
             painter = QPainter(pixmap)
             painter.setFont(self.font())
             paint_place(painter, QRectF(QPointF(0, 0), size), state)
@@ -277,9 +277,11 @@ class Pane(QWidget):
             known = self._place = _Painted([], how, size, pixmap)
         return known.pixmap
 
-    def _blank(self, color: Qt.GlobalColor, size: QSize) -> QPixmap:
+    def _blank(self, color: Qt.GlobalColor, size: QSize, known: _Painted | None) -> QPixmap:
+        """In the memory of a picture that is known, if it is as large: a system takes its time to give new memory."""
         ratio = self.devicePixelRatioF()
-        pixmap = QPixmap(size * ratio)
+        pixels = size * ratio
+        pixmap = known.pixmap if known is not None and known.pixmap.size() == pixels else QPixmap(pixels)
         pixmap.setDevicePixelRatio(ratio)
         pixmap.fill(color)
         return pixmap

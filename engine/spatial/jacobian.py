@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 from engine.shapes import DisplacementArray
 
+Values = NDArray[np.float32]
+
 _VOXELS_AT_ONCE = 2**16
 """So few that what is worked out in between stays in the cache: three times faster than with two million."""
 
@@ -27,9 +29,13 @@ def jacobian_determinant(displacement_vox: DisplacementArray) -> NDArray[np.floa
 
 def _determinant(u: DisplacementArray) -> NDArray[np.float32]:
     here = u[:, :-1, :-1, :-1]
-    dz, dy, dx = u[:, 1:, :-1, :-1] - here, u[:, :-1, 1:, :-1] - here, u[:, :-1, :-1, 1:] - here
+    return determinant_of(u[:, 1:, :-1, :-1] - here, u[:, :-1, 1:, :-1] - here, u[:, :-1, :-1, 1:] - here)
+
+
+def determinant_of(dz: Values, dy: Values, dx: Values) -> Values:
+    """det(I + grad u), (...) float32, of the differences (3, ...) of u along z, y and x, components z, y, x."""
     zz, yy, xx = dz[0] + 1, dy[1] + 1, dx[2] + 1
-    result: NDArray[np.float32] = (
+    result: Values = (
         zz * (yy * xx - dx[1] * dy[2]) - dy[0] * (dz[1] * xx - dx[1] * dz[2]) + dx[0] * (dz[1] * dy[2] - yy * dz[2])
     )
     return result

@@ -17,6 +17,7 @@ def close_soon(qapp, monkeypatch):
     monkeypatch.setattr(sys, "excepthook", sys.excepthook)
     monkeypatch.setattr("app.__main__.signal.signal", lambda *_: None)
     seen = {}
+    monkeypatch.setattr("app.__main__.gc.freeze", lambda: seen.update(spared=True))
 
     def look() -> None:
         window = next((widget for widget in QApplication.topLevelWidgets() if isinstance(widget, MainWindow)), None)
@@ -34,6 +35,7 @@ def test_window_with_a_case(close_soon, fake_engine, volumes):
     case = Case.new(*volumes)
     assert main([], case=case) == 0
     assert close_soon["case"] is case
+    assert close_soon["spared"]
 
 
 def test_window_offers_unsaved_work(close_soon, fake_engine, volumes, tmp_path, make_step):

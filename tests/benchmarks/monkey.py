@@ -28,6 +28,7 @@ from PySide6.QtWidgets import QApplication
 import engine
 import engine.phantom.thorax
 from app import autosave, settings, theme
+from app.__main__ import spare_the_collector
 from app.main_window import MainWindow
 from app.viewer.comparisons import COMPARISONS
 from app.viewer.overlays import OVERLAYS
@@ -106,6 +107,7 @@ def main() -> int:
         window.show()
         window.store.set_images(fixed, moving)
         wait(window, application)
+        spare_the_collector()
         monkey = Monkey(window, arguments.seed, application.watchdog)
         for number in range(arguments.acts):
             if arguments.hard and number % _AGAIN == 0:
