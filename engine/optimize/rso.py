@@ -21,6 +21,7 @@ from engine.geometry import Triple
 from engine.guidance import Guidance
 from engine.memory import give_back
 from engine.models import Model, find_model
+from engine.noise import noise_hu
 from engine.optimize.collar import COLLAR_VOX, collared, window, working_crop
 from engine.optimize.commit import Share, certify, commit
 from engine.optimize.descent import Outcome, Problem, descend
@@ -61,6 +62,9 @@ _AFTER_STOP = 10
 _CONTROL_STRIDE = 3
 _STIFFER = 1.6
 """Than a whole image: a box has less to go by. Twice as stiff, more boxes find nothing that lowers their error."""
+
+_NOISE_OF_CT_HU, _NOISE_HU = 5.0, 15.0
+"""From the first on a box is refined stiffer as noise grows, up to the second (tests/benchmarks/results.md)."""
 
 _REACH_VOX = 16
 """How far beyond the crop the present field is read."""
@@ -233,6 +237,8 @@ def _by_crop(
     fixed: Volume, moving: Volume, start: Registration, settings: RegionalSettings, device: torch.device, preview: bool
 ) -> Job[Proposal]:
     shape = fixed.geometry.shape_zyx
+    if settings.smoothness is None:
+        settings = replace(settings, stiffness=settings.stiffness * _stiffer_by_noise(fixed, moving))
     if settings.by == "network":
         row, _ = find_model(settings.model)
         least = [math.ceil(_NETWORK_LEAST * row.spacing_mm / mm) for mm in fixed.geometry.spacing_zyx_mm]
@@ -250,6 +256,12 @@ def _by_crop(
             return as_array(crop.voxels.total(as_tensor(share, device) * residual))
 
     return Proposal(crop, corrected, outcome.iterations, outcome.notes)
+
+
+def _stiffer_by_noise(fixed: Volume, moving: Volume) -> float:
+    """How many times as stiff as between CTs: streaks look like structure to a box that shows little else."""
+    noise = max(noise_hu(fixed), noise_hu(moving))
+    return min(max(noise, _NOISE_OF_CT_HU), _NOISE_HU) / _NOISE_OF_CT_HU
 
 
 def _crop_problem(

@@ -175,6 +175,23 @@ def test_the_same_again_gives_the_same_bits(by: str, pair, start, settings) -> N
     assert first.certificate == second.certificate
 
 
+@pytest.mark.parametrize("by", ["field", "network"])
+def test_a_box_is_refined_stiffer_where_images_are_noisy(by: str, pair, start, settings, monkeypatch) -> None:
+    rough = replace(start, displacement_vox=3 * start.displacement_vox)
+
+    def refined(noise_hu: float, **changes: float) -> np.ndarray:
+        monkeypatch.setattr("engine.optimize.rso.noise_hu", lambda _: noise_hu)
+        job = rso(pair.fixed, pair.moving, rough, replace(settings(by, "crop"), **changes), CPU, False)
+        return finish(job).displacement_vox
+
+    usual = refined(3.0)
+    np.testing.assert_array_equal(refined(5.0), usual)
+    np.testing.assert_array_equal(refined(10.0), refined(3.0, stiffness=2.0))
+    np.testing.assert_array_equal(refined(99.0), refined(3.0, stiffness=3.0))
+    assert (refined(10.0) != usual).any()
+    np.testing.assert_array_equal(refined(10.0, smoothness=1.0), refined(3.0, smoothness=1.0))
+
+
 def test_nothing_better_is_an_answer(pair, start, settings) -> None:
     """With an enormous weight of the roughness the start is best; it passes, itself unchanged."""
     chosen = replace(settings("field", "crop"), iterations=2, smoothness=1e9)
