@@ -56,8 +56,13 @@ class Volume:
         return replace(self, hu=hu, geometry=self.geometry.cropped(box), valid=valid)
 
     def filled_hu(self) -> HuArray:
-        """HU with air where the scanner saw nothing, so that padding bends no interpolation or filter."""
-        return np.where(self.valid, self.hu, np.float32(AIR_HU)).astype(np.float32, copy=False)
+        """`filled_hu` of all of it."""
+        return filled_hu(self.hu, self.valid)
+
+
+def filled_hu(hu: HuArray, valid: MaskArray) -> HuArray:
+    """HU with air where the scanner saw nothing, so that padding bends no interpolation or filter."""
+    return np.where(valid, hu, np.float32(AIR_HU)).astype(np.float32, copy=False)
 
 
 def normalized(hu: HuArray) -> HuArray:

@@ -19,7 +19,7 @@ from engine.optimize.general import case_network, finished, network_pair
 from engine.optimize.guide import compared, guiding
 from engine.optimize.pair_grid import PairGrid, at_spacing, near_patient
 from engine.optimize.parametrize import ControlGrid, NetworkChange
-from engine.optimize.previews import Drawn, Sight
+from engine.optimize.previews import Drawn, Sight, in_hu
 from engine.preprocess import body_box
 from engine.progress import Job
 from engine.registration import Registration
@@ -298,6 +298,6 @@ def whole_preview(grid: PairGrid, fixed: Volume, total: Callable[[Tensor], Tenso
 
     def draw(residual: Tensor) -> Drawn:
         whole = total(residual)
-        return resampled(grid.warped(whole), grid.geometry, target)[0, 0] * 2000.0 - 1000.0, whole
+        return in_hu(resampled(grid.warped(whole), grid.geometry, target)), whole
 
     return Sight(region, grid.geometry, draw)

@@ -13,10 +13,10 @@ from torch import Tensor
 from engine.geometry import Geometry, Triple
 from engine.preprocess import body_box, body_of
 from engine.roi import Box
-from engine.shapes import Matrix
-from engine.spatial.resample import as_tensor, index_map, indices_by_axis, is_axis_by_axis, resampled
+from engine.shapes import HuArray, MaskArray, Matrix
+from engine.spatial.resample import index_map, indices_by_axis, is_axis_by_axis, resampled_slabs
 from engine.spatial.warp import Sampler, mapped_indices, voxel_grid
-from engine.volume import Volume, hu_from_normalized_rmse, normalized
+from engine.volume import Volume, filled_hu, hu_from_normalized_rmse, normalized
 
 _WHOLLY_VALID = 0.99
 _SURFACE_MM = 5.0
@@ -96,8 +96,9 @@ def near_patient(fixed: Volume, grid: PairGrid, crop: Box | None = None) -> Tens
     `crop`: a box of the fixed image that holds the working grid.
     """
     part = crop or Box.whole(fixed.geometry.shape_zyx)
-    body = as_tensor(body_of(fixed)[part.slices_zyx].astype(np.float32), grid.fixed.device)
-    inside = (resampled(body, fixed.geometry.cropped(part), grid.geometry) > 0.5).to(grid.fixed.dtype)
+    body = body_of(fixed)[part.slices_zyx]
+    share = _share(body, fixed.geometry.cropped(part), grid.geometry, grid.fixed.device)
+    inside = (share > 0.5).to(grid.fixed.dtype)
     if not inside.any():
         return torch.ones_like(grid.fixed)
     for axis, spacing_mm in enumerate(grid.geometry.spacing_zyx_mm):
@@ -120,11 +121,19 @@ def _pair(
 
 
 def _reduced(volume: Volume, geometry: Geometry, device: torch.device) -> tuple[Tensor, Tensor]:
-    image = resampled(as_tensor(normalized(volume.filled_hu()), device), volume.geometry, geometry)
+    def hu(slices: slice) -> HuArray:
+        return normalized(filled_hu(volume.hu[slices], volume.valid[slices]))
+
+    image = resampled_slabs(hu, volume.geometry, geometry, device)
     if volume.valid.all():
         return image, _inside(volume.geometry, geometry, image)
-    valid = resampled(as_tensor(volume.valid.astype(np.float32), device), volume.geometry, geometry)
+    valid = _share(volume.valid, volume.geometry, geometry, device)
     return image, (valid > _WHOLLY_VALID).to(image.dtype) * _inside(volume.geometry, geometry, image)
+
+
+def _share(mask: MaskArray, source: Geometry, target: Geometry, device: torch.device) -> Tensor:
+    """How much of each voxel of `target` is in a mask."""
+    return resampled_slabs(lambda slices: mask[slices].astype(np.float32), source, target, device)
 
 
 def _inside(source: Geometry, target: Geometry, like: Tensor) -> Tensor:

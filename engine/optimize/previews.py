@@ -32,6 +32,11 @@ class Sight:
         return Preview(self.region, image_hu.numpy(), as_array(displacement_vox).copy(), self.grid, iteration)
 
 
+def in_hu(normalized: Tensor) -> Tensor:
+    """(d, h, w) HU of an image (1, 1, d, h, w) that was made to be shown; in its memory."""
+    return normalized[0, 0].mul_(2000.0).sub_(1000.0)
+
+
 class Copies(Protocol):
     """Tensors on their way to the CPU."""
 

@@ -39,7 +39,7 @@ from engine.optimize.iso import (
 )
 from engine.optimize.pair_grid import PairGrid, at_spacing, near_patient, on_crop
 from engine.optimize.parametrize import ControlGrid, NetworkChange, Parametrization
-from engine.optimize.previews import Drawn, Sight
+from engine.optimize.previews import Drawn, Sight, in_hu
 from engine.progress import Job, to_its_end
 from engine.registration import Certificate, Registration
 from engine.roi import Box
@@ -162,7 +162,7 @@ class Region:
 
         def draw(residual: Tensor) -> Drawn:
             whole = self.voxels.total(limited(self.residual(residual, working)))
-            return grid.warped(whole)[0, 0] * 2000.0 - 1000.0, whole
+            return in_hu(grid.warped(whole)), whole
 
         return Sight(self.crop, grid.geometry, draw)
 

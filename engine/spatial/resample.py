@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -37,10 +37,31 @@ def resampled(image: Tensor, source: Geometry, target: Geometry, through: Matrix
     to_source = index_map(target, source, through)
     if not is_axis_by_axis(to_source):
         return _sampled(low_pass(image, source, target), to_source, target)
+    return along_axes(image, _filters(to_source, image, source, target))
+
+
+def resampled_slabs(
+    slab: Callable[[slice], HuArray], source: Geometry, target: Geometry, device: torch.device
+) -> Tensor:
+    """`resampled` of an image of which `slab` makes some slices (n, Y, X): no copy of all of it where voxels grow."""
+    depth, rows, columns = source.shape_zyx
+    to_source = index_map(target, source)
+    if target == source or not is_axis_by_axis(to_source):
+        return resampled(as_tensor(slab(slice(None)), device), source, target)
+    like = torch.zeros((), device=device).expand(1, 1, depth, rows, columns)
+    along_z, along_y, along_x = _filters(to_source, like, source, target)
+    together = max(1, _VOXELS_AT_ONCE // (rows * columns))
+    slabs = (as_tensor(slab(slice(z, z + together)), device) for z in range(0, depth, together))
+    reduced = torch.cat([along_axes(values, [None, along_y, along_x]) for values in slabs], dim=2)
+    return along_axes(reduced, [along_z, None, None])
+
+
+def _filters(to_source: Matrix, image: Tensor, source: Geometry, target: Geometry) -> list[Tensor]:
+    """For z, y and x what the low-pass filter and linear interpolation do together, (n of target, n of source)."""
     sigmas = _anti_alias_sigmas(source, target)
     kernels = [_kernel_matrix(n, sigma, image) for n, sigma in zip(image.shape[2:], sigmas, strict=True)]
     weights = _linear_weights(to_source, image, target)
-    return along_axes(image, [linear @ kernel for linear, kernel in zip(weights, kernels, strict=True)])
+    return [linear @ kernel for linear, kernel in zip(weights, kernels, strict=True)]
 
 
 def resized_displacement(displacement_vox: Tensor, source: Geometry, target: Geometry) -> Tensor:
@@ -118,11 +139,10 @@ def _kernel_matrix(length: int, sigma_vox: float, like: Tensor) -> Tensor:
     return gaussian(unit_responses, [0.0, 0.0, sigma_vox]).view(length, length).T
 
 
-def along_axes(image: Tensor, matrices: list[Tensor]) -> Tensor:
-    """Each axis (z, y, x) of images (B, C, D, H, W) through its matrix, first those that shrink most."""
-    growth = [matrix.shape[0] / matrix.shape[1] for matrix in matrices]
-    for axis in sorted(range(3), key=growth.__getitem__):
-        matrix = matrices[axis]
+def along_axes(image: Tensor, matrices: Sequence[Tensor | None]) -> Tensor:
+    """Each axis (z, y, x) of images (B, C, D, H, W) through its matrix if it has one, first those that shrink most."""
+    given = {axis: matrix for axis, matrix in enumerate(matrices) if matrix is not None}
+    for axis, matrix in sorted(given.items(), key=lambda of_axis: of_axis[1].shape[0] / of_axis[1].shape[1]):
         if axis == 2:
             image = image @ matrix.T
         elif axis == 1:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import torch
 from torch import Tensor
 
 from engine.registration import Registration
 from engine.shapes import HuArray, MaskArray
+from engine.shared_arrays import in_file
 from engine.spatial.resample import index_map
 from engine.spatial.warp import sample
 from engine.volume import PADDING_HU, Volume
@@ -16,25 +19,27 @@ _VOXELS_AT_ONCE = 2**20
 _WHOLLY_VALID = 0.999
 
 
-@torch.no_grad()
 def warped_volume(moving: Volume, registration: Registration) -> HuArray:
     """moving(R(x + u(x))) in HU on the fixed grid, linear; `PADDING_HU` where the moving scanner saw nothing.
 
-    Beside the result it takes memory for a slab and what that reaches of the moving image.
+    Beside the result, which lies in a temporary file where it is large, it takes memory for a slab and what that
+    reaches of the moving image.
     """
+    return in_file(registration.fixed.shape_zyx, lambda: _slabs(moving, registration))
+
+
+@torch.no_grad()
+def _slabs(moving: Volume, registration: Registration) -> Iterator[HuArray]:
     depth, height, width = registration.fixed.shape_zyx
     matrix = index_map(registration.fixed, moving.geometry, registration.rigid)
-    warped = np.empty((depth, height, width), np.float32)
     rows = max(1, _VOXELS_AT_ONCE // (height * width))
     for start in range(0, depth, rows):
-        stop = min(depth, start + rows)
-        positions = _moving_indices(registration, matrix, start, stop)
+        positions = _moving_indices(registration, matrix, start, min(depth, start + rows))
         first, last = _reached_slices(positions, len(moving.hu))
         image, valid = moving.hu[first:last], moving.valid[first:last]
         seen = _inside(positions, moving.hu.shape)
         positions[:, 0] -= first
-        warped[start:stop] = _sampled(image, None if valid.all() else valid, positions, seen)
-    return warped
+        yield _sampled(image, None if valid.all() else valid, positions, seen)
 
 
 def _reached_slices(positions: Tensor, depth: int) -> tuple[int, int]:

@@ -18,6 +18,7 @@ from engine.spatial.resample import (
     index_map,
     low_pass,
     resampled,
+    resampled_slabs,
     resized_displacement,
 )
 
@@ -112,6 +113,17 @@ def test_parallel_grids_give_what_any_grid_gives(oblique: Geometry, spacing_xyz_
 
     monkeypatch.setattr(resample, "is_axis_by_axis", lambda to_source: False)
     torch.testing.assert_close(found, resampled(values, oblique, target), atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("spacing_xyz_mm", [(2.9, 4.0, 7.1), (1.0, 1.5, 2.0), None])
+def test_slab_by_slab_gives_the_same(oblique: Geometry, finer: Geometry, spacing_xyz_mm, monkeypatch) -> None:
+    values = np.random.default_rng(5).standard_normal(oblique.shape_zyx).astype(np.float32)
+    target = finer if spacing_xyz_mm is None else oblique.resampled(spacing_xyz_mm)
+    monkeypatch.setattr(resample, "_VOXELS_AT_ONCE", 3 * values[0].size + 1)
+
+    for wanted in (target, oblique):
+        found = resampled_slabs(values.__getitem__, oblique, wanted, torch.device("cpu"))
+        torch.testing.assert_close(found, resampled(as_tensor(values), oblique, wanted), atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("spacing_xyz_mm", [(4.0, 4.5, 6.0), (1.0, 1.5, 2.0), None])
