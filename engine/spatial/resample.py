@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 
@@ -78,7 +79,7 @@ def resized_displacement(displacement_vox: Tensor, source: Geometry, target: Geo
 
 
 def displacement_on(displacement_vox: DisplacementArray, source: Geometry, target: Geometry) -> Tensor:
-    """`resized_displacement` of an array; of a large one on a parallel grid no more than a component is copied."""
+    """`resized_displacement` of an array; of a large one on a parallel grid some slices are copied at a time."""
     pieces = [torch.from_numpy(piece) for piece in displacement_pieces(displacement_vox, source, target)]
     return torch.cat(pieces).view(1, 3, *target.shape_zyx)
 
@@ -92,13 +93,16 @@ def displacement_pieces(
         yield from as_array(resized_displacement(as_tensor(displacement_vox), source, target))
         return
     depth, rows, columns = target.shape_zyx
-    together = max(1, _VOXELS_AT_ONCE // (rows * columns))
+    like = torch.zeros(()).expand(1, 1, *source.shape_zyx)
+    along_z, along_y, along_x = _linear_weights(to_source, like, target)
+    together = max(1, _VOXELS_AT_ONCE // max(rows * columns, math.prod(source.shape_zyx) // depth))
     voxels = np.diag(index_map(source, target))[2::-1]
     for axis, component in enumerate(displacement_vox):
-        image = as_tensor(component)
-        along_z, along_y, along_x = _linear_weights(to_source, image, target)
         for start in range(0, depth, together):
-            piece = along_axes(image, [along_z[start : start + together], along_y, along_x])
+            of_slices = along_z[start : start + together]
+            needed = of_slices.any(dim=0).nonzero()
+            first, last = int(needed[0]), int(needed[-1]) + 1
+            piece = along_axes(as_tensor(component[first:last]), [of_slices[:, first:last], along_y, along_x])
             yield piece.mul_(float(voxels[axis]))[0, 0].numpy()
 
 
