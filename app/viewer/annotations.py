@@ -61,9 +61,9 @@ def paint_annotations(painter: QPainter, rect: QRectF, state: PaneState, transfo
         _paint_mark(painter, mark, transform.map(QPointF(*mark.place_mm)))
 
 
-def paint_place(painter: QPainter, rect: QRectF, state: PaneState) -> None:
+def paint_place(painter: QPainter, rect: QRectF, place_text: str) -> None:
     """Paint in pixels which slice it is."""
-    _write(painter, rect, _ALIGN.AlignLeft | _ALIGN.AlignBottom, state.place_text, _DIM_TEXT_COLOR)
+    _write(painter, rect, _ALIGN.AlignLeft | _ALIGN.AlignBottom, place_text, _DIM_TEXT_COLOR)
 
 
 def paint_captions(painter: QPainter, rect: QRectF, state: PaneState, transform: QTransform) -> None:

@@ -15,6 +15,7 @@ from pyqtgraph.functions import arrayToQPath, arrayToQPolygonF
 from PySide6.QtCore import QEvent, QPointF, QRectF, QSize, Qt, QTimer, Signal
 from PySide6.QtGui import (
     QColor,
+    QFont,
     QImage,
     QMouseEvent,
     QPainter,
@@ -44,11 +45,14 @@ _QUIET_MS = 150
 _SKETCHED_BELOW = 0.75
 """Pixels of the screen that a voxel takes, below which lines may be sketched."""
 
+_SAMPLES_A_PIXEL = 1.1
+"""Of the screen, each way: while slices follow each other, voxels beyond these are not made into pictures."""
+
 _LONG = 32
 """Places of a line from which on it is drawn as a polygon of its own."""
 
 _STROKE_PIXELS = 1.3
-_PIECE = 128
+_PIECE = 256
 """Places of lines that are painted at once."""
 
 _DASHES = (6.0, 5.0)
@@ -69,6 +73,15 @@ class Gesture:
     button: Qt.MouseButton = Qt.MouseButton.NoButton
     modifiers: Qt.KeyboardModifier = Qt.KeyboardModifier.NoModifier
     notches: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Imaged:
+    """The picture of a layer with what it was made of, of every few rows and columns."""
+
+    key: tuple[object, ...]
+    image: QImage | None
+    every: tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -95,12 +108,11 @@ class Pane(QWidget):
         super().__init__(parent)
         self.state: PaneState | None = None
         self._turns = turns or Turns(self)
-        self._images: dict[object, tuple[tuple[object, ...], QImage | None]] = {}
+        self._images: dict[object, _Imaged] = {}
         self._paths: dict[object, _Traced] = {}
         self._painted: _Painted | None = None
         self._made_for: tuple[PaneState | None, tuple[object, ...]] = (None, ())
         self._captions: _Painted | None = None
-        self._place: _Painted | None = None
         self._smooth = True
         self._quiet = QTimer(self, singleShot=True, interval=_QUIET_MS)
         self._quiet.timeout.connect(self._paint_smoothly)
@@ -121,10 +133,7 @@ class Pane(QWidget):
             self.state = state
             self.update()
             return
-        images = {}
-        for layer in state.layers:
-            images[layer.key[0]] = self._imaged(layer)
-            yield
+        images = yield from self._imaging(state)
         paths = yield from self._tracing(state)
         if self.state is None or self.state.slot != state.slot:
             self.setAccessibleName(f"{state.title}, {tr(PLANE_TEXTS[state.slot.plane])}")
@@ -174,7 +183,7 @@ class Pane(QWidget):
         painter.drawPixmap(grown.width(), grown.height(), picture.pixmap)
         if picture.size == self.size():
             paint_annotations(painter, QRectF(self.rect()), state, self.transform())
-            foot = self._placed(state)
+            foot = self._foot(state)
             painter.drawPixmap(QPointF(0, self.height() - foot.deviceIndependentSize().height()), foot)
 
     def mousePressEvent(self, event: QMouseEvent) -> None:  # noqa: N802
@@ -235,9 +244,10 @@ class Pane(QWidget):
         state = self.state
         if state is None or not state.layers:
             return
+        images = yield from self._imaging(state)
         paths = yield from self._tracing(state)
         if self.state is state:
-            self._paths = paths
+            self._images, self._paths = images, paths
             self._make_picture(state)
             self.update()
 
@@ -245,8 +255,20 @@ class Pane(QWidget):
         """Whether lines may be drawn from every second pixel: while slices follow each other, of voxels so small."""
         if not self._quiet.isActive():
             return False
+        return max(self._voxel_pixels(state)) < _SKETCHED_BELOW
+
+    def _every(self, state: PaneState) -> tuple[int, int]:
+        """Of how many rows and columns one is enough for now."""
+        if not self._quiet.isActive():
+            return 1, 1
+        across, down = (max(1, int(_SAMPLES_A_PIXEL / pixels)) for pixels in self._voxel_pixels(state))
+        return down, across
+
+    def _voxel_pixels(self, state: PaneState) -> tuple[float, float]:
+        """Pixels of the screen that a voxel takes across and down."""
         pixels_per_mm = abs(screen_transform(state, self.width(), self.height()).m11()) * self.devicePixelRatioF()
-        return max(state.plane.spacing_mm) * pixels_per_mm < _SKETCHED_BELOW
+        across, down = state.plane.spacing_mm
+        return across * pixels_per_mm, down * pixels_per_mm
 
     def _captioned(self, state: PaneState) -> _Painted:
         """What is written over a picture and stays while slices change."""
@@ -263,19 +285,10 @@ class Pane(QWidget):
             known = self._captions = _Painted([], how, self.size(), pixmap)
         return known
 
-    def _placed(self, state: PaneState) -> QPixmap:
-        """The foot of the pane, where it says which slice this is, over the cursor's lines."""
-        how = state.place_text, self.width(), self.devicePixelRatioF(), self.font()
-        known = self._place
-        if known is None or known.how != how:
-            size = QSize(self.width(), 2 * self.fontMetrics().height())
-            pixmap = self._blank(Qt.GlobalColor.transparent, size, known)
-            painter = QPainter(pixmap)
-            painter.setFont(self.font())
-            paint_place(painter, QRectF(QPointF(0, 0), size), state)
-            painter.end()
-            known = self._place = _Painted([], how, size, pixmap)
-        return known.pixmap
+    def _foot(self, state: PaneState) -> QPixmap:
+        """Where a pane says which slice this is, over the cursor's lines."""
+        size = self.width(), 2 * self.fontMetrics().height()
+        return _foot_pixmap(state.place_text, *size, self.devicePixelRatioF(), self.font().toString())
 
     def _blank(self, color: Qt.GlobalColor, size: QSize, known: _Painted | None) -> QPixmap:
         """In the memory of a picture that is known, if it is as large: a system takes its time to give new memory."""
@@ -288,12 +301,12 @@ class Pane(QWidget):
 
     def _paint_layers(self, painter: QPainter, state: PaneState, transform: QTransform) -> None:
         for layer in state.layers:
-            image = self._images[layer.key[0]][1]
-            if image is not None:
+            known = self._images[layer.key[0]]
+            if known.image is not None:
                 painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform, layer.smooth and self._smooth)
                 painter.setOpacity(layer.opacity)
-                painter.setTransform(_voxel_transform(state.plane, layer.shift_voxels) * transform)
-                painter.drawImage(QPointF(0, 0), image)
+                painter.setTransform(_voxel_transform(state.plane, layer.shift_voxels, known.every) * transform)
+                painter.drawImage(QPointF(0, 0), known.image)
 
     def _paint_paths(self, painter: QPainter, transform: QTransform) -> None:
         painter.setTransform(transform)
@@ -308,7 +321,9 @@ class Pane(QWidget):
                 painter.drawPath(path)
 
     def _has_sketches(self) -> bool:
-        return any(is_sketch for (*_, is_sketch), _ in self._paths.values())
+        """Whether there is more to draw than was, once slices rest."""
+        are_thinned = any(known.every != (1, 1) for known in self._images.values())
+        return are_thinned or any(is_sketch for (*_, is_sketch), _ in self._paths.values())
 
     def _paint_smoothly(self) -> None:
         if not self._smooth or self._has_sketches():
@@ -341,12 +356,19 @@ class Pane(QWidget):
         drawn = strokes.sketch() if is_sketch else strokes.draw()
         return key, [(stroke, path) for stroke in drawn for path in _paths_of(stroke)]
 
-    def _imaged(self, layer: Layer) -> tuple[tuple[object, ...], QImage | None]:
-        key = (*layer.key, layer.levels)
-        known = self._images.get(layer.key[0])
-        if known is not None and known[0] == key:
+    def _imaging(self, state: PaneState) -> Generator[None, None, dict[object, _Imaged]]:
+        """The pictures of a state's layers by their names, a piece of work for each."""
+        images = {}
+        for layer in state.layers:
+            images[layer.key[0]] = self._imaged(layer, self._every(state))
+            yield
+        return images
+
+    def _imaged(self, layer: Layer, every: tuple[int, int]) -> _Imaged:
+        key, known = (*layer.key, layer.levels), self._images.get(layer.key[0])
+        if known is not None and known.key == key and known.every in (every, (1, 1)):
             return known
-        return key, image_of(layer.draw(), layer.levels, layer.argb)
+        return _Imaged(key, image_of(layer.draw(), layer.levels, layer.argb, every), every)
 
 
 @lru_cache(maxsize=256)
@@ -365,11 +387,25 @@ def _path(places_mm: NDArray[np.float64], joined: MaskArray) -> QPainterPath:
     """A few long lines go over one by one, many short ones at once."""
     ends = [*(np.flatnonzero(~joined[:-1]) + 1).tolist(), len(joined)]
     if len(joined) < _LONG * len(ends):
-        return arrayToQPath(*places_mm.T, connect=joined)
+        return arrayToQPath(*places_mm.T, connect=joined, finiteCheck=False)
     path = QPainterPath()
     for first, end in pairwise([0, *ends]):
         path.addPolygon(arrayToQPolygonF(*places_mm[first:end].T))
     return path
+
+
+@lru_cache(maxsize=16)
+def _foot_pixmap(place_text: str, width: int, height: int, ratio: float, font_key: str) -> QPixmap:
+    """Once for all panes that show a slice."""
+    pixmap = QPixmap(QSize(width, height) * ratio)
+    pixmap.setDevicePixelRatio(ratio)
+    pixmap.fill(Qt.GlobalColor.transparent)
+    painter, font = QPainter(pixmap), QFont()
+    font.fromString(font_key)
+    painter.setFont(font)
+    paint_place(painter, QRectF(0, 0, width, height), place_text)
+    painter.end()
+    return pixmap
 
 
 @lru_cache(maxsize=64)
@@ -382,30 +418,42 @@ def _pen(rgb: RGB, dashed: bool, width_pixels: float) -> QPen:
     return pen
 
 
-def image_of(pixels: Pixels | None, levels: WindowHu | None, argb: int = 0) -> QImage | None:
-    """A picture of a layer's pixels, in the format that Qt paints fastest."""
+def image_of(
+    pixels: Pixels | None, levels: WindowHu | None, argb: int = 0, every: tuple[int, int] = (1, 1)
+) -> QImage | None:
+    """A picture of a layer's pixels, of every few rows and columns, in the format that Qt paints fastest."""
     if pixels is None:
         return None
+    pixels = pixels[:: every[0], :: every[1]]
     if levels is not None:
         return _gray_image(gray(pixels, levels))
     rows, columns = pixels.shape[:2]
     if pixels.dtype == bool:
-        image = QImage(pixels.view(np.uint8), columns, rows, columns, QImage.Format.Format_Indexed8)
-        image.setColorTable([0, argb])
-        return image
+        return _colors_image(pixels * np.uint32(_premultiplied(argb)), QImage.Format.Format_ARGB32_Premultiplied)
     if pixels.ndim == 2 and pixels.dtype == np.uint8:
         return _gray_image(pixels)
     if pixels.ndim == 2:
-        pixels = np.ascontiguousarray(pixels)
-        return QImage(pixels, columns, rows, 4 * columns, QImage.Format.Format_ARGB32_Premultiplied)
+        return _colors_image(pixels, QImage.Format.Format_ARGB32_Premultiplied)
     image = QImage(np.ascontiguousarray(pixels), columns, rows, 4 * columns, QImage.Format.Format_RGBA8888)
     return image.convertToFormat(QImage.Format.Format_ARGB32_Premultiplied)
 
 
 def _gray_image(pixels: Gray) -> QImage:
+    """In the colours of the screen: gray pixels Qt converts one by one, which takes several times as long."""
+    colors = pixels * np.uint32(0x010101)
+    colors |= np.uint32(0xFF000000)
+    return _colors_image(colors, QImage.Format.Format_RGB32)
+
+
+def _colors_image(pixels: NDArray[np.uint32], colors: QImage.Format) -> QImage:
     rows, columns = pixels.shape
-    pixels = np.ascontiguousarray(pixels)
-    return QImage(pixels, columns, rows, columns, QImage.Format.Format_Grayscale8)
+    return QImage(np.ascontiguousarray(pixels), columns, rows, 4 * columns, colors)
+
+
+def _premultiplied(argb: int) -> int:
+    """A colour with its red, green and blue as bright as its share."""
+    alpha = argb >> 24
+    return alpha << 24 | sum((argb >> shift & 255) * alpha // 255 << shift for shift in (16, 8, 0))
 
 
 def screen_transform(state: PaneState, width: int, height: int) -> QTransform:
@@ -418,6 +466,8 @@ def screen_transform(state: PaneState, width: int, height: int) -> QTransform:
     return transform.translate(-state.middle_mm[0], -state.middle_mm[1])
 
 
-def _voxel_transform(plane: Plane, shift_voxels: float) -> QTransform:
-    transform = QTransform.fromScale(*plane.spacing_mm)
-    return transform.translate(shift_voxels - 0.5, shift_voxels - 0.5)
+def _voxel_transform(plane: Plane, shift_voxels: float, every: tuple[int, int]) -> QTransform:
+    """From the pixels of a picture, each about the voxel that it was taken from."""
+    (across, down), (rows, columns) = plane.spacing_mm, every
+    transform = QTransform.fromScale(across, down).translate(shift_voxels - columns / 2, shift_voxels - rows / 2)
+    return transform.scale(columns, rows)

@@ -118,7 +118,7 @@ class Pictures:
         if u is None or labels.displacement_vox is not u:
             carried = labels[part]
         else:
-            moved = [self.displacement_slice_of(axis, plane, index)[thin] for axis in range(3)]
+            moved = [np.ascontiguousarray(self.displacement_slice_of(axis, plane, index)[thin]) for axis in range(3)]
             carried = labels.cut(part, [along.T if is_turned else along for along in moved])
         return carried.T if is_turned else carried
 

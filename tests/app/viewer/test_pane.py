@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from PySide6.QtCore import QEvent, QPoint, QPointF, Qt
+from PySide6.QtGui import QImage
 from PySide6.QtWidgets import QApplication
 
 import engine
@@ -77,6 +78,11 @@ def test_the_picture_is_the_slice_through_the_window():
     assert [image.pixelColor(i, 0).red() for i in range(4)] == [0, 127, 255, 255]
 
 
+def test_a_mask_is_drawn_in_its_one_colour():
+    image = image_of(np.array([[True, False]]), None, 0x80FF4000)
+    assert [image.pixelColor(i, 0).getRgb() for i in range(2)] == [(255, 64, 0, 128), (0, 0, 0, 0)]
+
+
 def test_the_voxel_under_a_pixel_is_the_one_painted_there(pane, pictures):
     """The screen itself is read: the grey at a voxel's centre is that voxel's HU."""
     window = (float(pictures.fixed_hu.min()), float(pictures.fixed_hu.max()))
@@ -92,7 +98,7 @@ def test_the_voxel_under_a_pixel_is_the_one_painted_there(pane, pictures):
 def test_unchanged_layers_are_not_drawn_again(pane, pictures, monkeypatch):
     drawn = []
     monkeypatch.setattr(
-        "app.viewer.pane.image_of", lambda pixels, levels, argb: drawn.append(levels) or image_of(pixels, levels, argb)
+        "app.viewer.pane.image_of", lambda pixels, levels, *how: drawn.append(levels) or image_of(pixels, levels, *how)
     )
     pane.show_state(resolve(pictures, replace(VIEW, zoom=2.0), Slot("axial", "fixed")))
     assert not drawn
@@ -465,6 +471,42 @@ def test_outlines_are_sketched_while_slices_follow_each_other_and_drawn_when_the
     assert len(sketched_mm) < 0.7 * len(drawn_mm)
     for places_mm in (sketched_mm, drawn_mm):
         np.testing.assert_allclose(np.hypot(*(places_mm - (190, 200)).T), 120.6, atol=1.33)
+
+
+@pytest.mark.parametrize(
+    ("spacing_mm", "across"), [((1.0, 1.0, 1.0), 2), ((1.0, 2.5, 1.0), 2), ((0.5, 1.0, 1.0), 4), ((1.0, 0.4, 1.0), 2)]
+)
+def test_no_more_pixels_are_made_than_a_screen_shows_while_slices_follow_each_other(
+    spacing_mm, across, scrolled, store, qtbot
+):
+    """A bright rectangle is in the same place, and all voxels are painted once slices rest."""
+    geometry = Geometry((9, round(400 / spacing_mm[1]), round(400 / spacing_mm[0])), spacing_mm)
+    hu = np.full(geometry.shape_zyx, -1000, np.float32)
+    row, column = (geometry.shape_zyx[axis] for axis in (1, 2))
+    hu[:, row // 4 : row // 2, column // 8 : column // 2] = 1000
+    store.set_pictures(Pictures(geometry, hu, np.ones(hu.shape, bool)))
+    for z in (3, 4):
+        store.change_view(cursor_zyx=(z, row // 2, column // 2))
+        scrolled.refresh()
+    (pane,) = scrolled.panes
+
+    def bright():
+        image = pane._painted.pixmap.toImage().convertToFormat(QImage.Format.Format_Grayscale8)
+        lit = np.asarray(image.constBits()).reshape(image.height(), image.bytesPerLine())[:, : image.width()] > 127
+        lit[:40], lit[-40:] = False, False  # captions
+        return np.array([ends for axis in (0, 1) for ends in np.flatnonzero(lit.any(axis))[[0, -1]]])
+
+    def size():
+        image = next(iter(pane._images.values())).image
+        return image.height(), image.width()
+
+    thinned = bright()
+    assert size()[1] == column // across
+    assert size()[0] == row // max(1, round(across * spacing_mm[0] / spacing_mm[1]))
+    qtbot.waitUntil(lambda: size() == (row, column))
+    qtbot.waitUntil(lambda: pane._smooth)
+    QApplication.processEvents()
+    np.testing.assert_allclose(thinned, bright(), atol=1)
 
 
 def test_where_voxels_are_seen_outlines_are_drawn_at_once(scrolled, store):
