@@ -28,14 +28,14 @@ from engine.models import SIZE_MULTIPLE
 from engine.models.convex import ConvexRegistration, cost_slopes, coupled_quadratic, seen_features
 from engine.optimize.guide import compared
 from engine.optimize.iso import on_grid, working_spacing_mm
-from engine.optimize.pair_grid import PairGrid, at_spacing
+from engine.optimize.pair_grid import PairGrid, at_spacing, mask_share
 from engine.preprocess import body_of
 from engine.progress import Job, Progress
 from engine.roi import Box
 from engine.runtime import Runtime
 from engine.shapes import MaskArray
 from engine.spatial.jacobian import jacobian_determinant
-from engine.spatial.resample import as_array, as_tensor, index_map, mean_of_neighbors, resampled
+from engine.spatial.resample import as_array, index_map, mean_of_neighbors
 from engine.spatial.self_similarity import box_sum
 
 Values = NDArray[np.float32]
@@ -171,8 +171,8 @@ def _search(grid: PairGrid, start: Tensor) -> Tensor:
 
 
 def _body(case: Case, grid: PairGrid) -> Tensor:
-    body = as_tensor(body_of(case.fixed).astype(np.float32), grid.fixed.device)
-    return (resampled(body, case.fixed.geometry, grid.geometry) > 0.5).to(body.dtype)
+    share = mask_share(body_of(case.fixed), case.fixed.geometry, grid.geometry, grid.fixed.device)
+    return (share > 0.5).to(share.dtype)
 
 
 def _signs(grid: PairGrid, displacement: Tensor, searches: tuple[Tensor, Tensor], body: Tensor) -> _Signs:

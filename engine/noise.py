@@ -32,6 +32,11 @@ def noise_hu(volume: Volume) -> float:
     return _known[volume]
 
 
+def pair_noise_hu(fixed: Volume, moving: Volume, least_hu: float, most_hu: float) -> float:
+    """That of the noisier image of a pair, no less and no more than what a setting may follow."""
+    return min(max(noise_hu(fixed), noise_hu(moving), least_hu), most_hu)
+
+
 def _measured(volume: Volume) -> float:
     part = volume.cropped(_middle(volume))
     hu = np.maximum(part.filled_hu(), AIR_HU)

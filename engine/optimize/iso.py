@@ -13,7 +13,7 @@ from torch import Tensor
 from engine.geometry import Geometry
 from engine.guidance import Guidance
 from engine.losses.regularity import bending_energy, grad_l2
-from engine.noise import noise_hu
+from engine.noise import pair_noise_hu
 from engine.optimize.descent import Outcome, Problem, descend
 from engine.optimize.general import case_network, finished, network_pair
 from engine.optimize.guide import compared, guiding
@@ -238,8 +238,8 @@ def finest_spacing_mm(fixed: Volume) -> float:
 
 def usual_smoothness(fixed: Volume, moving: Volume, similarity: str, cell_mm: float) -> float:
     """λ of the bending energy of control points that far apart."""
-    noise = min(max(noise_hu(fixed), noise_hu(moving), _NOISE_HU[0]), _NOISE_HU[1])
-    return _STIFFNESS.get(similarity, 1.0) * _BENDING_MM2_PER_HU * noise / cell_mm**2
+    noise_hu = pair_noise_hu(fixed, moving, *_NOISE_HU)
+    return _STIFFNESS.get(similarity, 1.0) * _BENDING_MM2_PER_HU * noise_hu / cell_mm**2
 
 
 def roughness_on(geometry: Geometry, by: str) -> Callable[[Tensor], Tensor]:

@@ -97,7 +97,7 @@ def near_patient(fixed: Volume, grid: PairGrid, crop: Box | None = None) -> Tens
     """
     part = crop or Box.whole(fixed.geometry.shape_zyx)
     body = body_of(fixed)[part.slices_zyx]
-    share = _share(body, fixed.geometry.cropped(part), grid.geometry, grid.fixed.device)
+    share = mask_share(body, fixed.geometry.cropped(part), grid.geometry, grid.fixed.device)
     inside = (share > 0.5).to(grid.fixed.dtype)
     if not inside.any():
         return torch.ones_like(grid.fixed)
@@ -127,11 +127,11 @@ def _reduced(volume: Volume, geometry: Geometry, device: torch.device) -> tuple[
     image = resampled_slabs(hu, volume.geometry, geometry, device)
     if volume.valid.all():
         return image, _inside(volume.geometry, geometry, image)
-    valid = _share(volume.valid, volume.geometry, geometry, device)
+    valid = mask_share(volume.valid, volume.geometry, geometry, device)
     return image, (valid > _WHOLLY_VALID).to(image.dtype) * _inside(volume.geometry, geometry, image)
 
 
-def _share(mask: MaskArray, source: Geometry, target: Geometry, device: torch.device) -> Tensor:
+def mask_share(mask: MaskArray, source: Geometry, target: Geometry, device: torch.device) -> Tensor:
     """How much of each voxel of `target` is in a mask."""
     return resampled_slabs(lambda slices: mask[slices].astype(np.float32), source, target, device)
 

@@ -21,7 +21,7 @@ from engine.geometry import Triple
 from engine.guidance import Guidance
 from engine.memory import give_back
 from engine.models import Model, find_model
-from engine.noise import noise_hu
+from engine.noise import pair_noise_hu
 from engine.optimize.collar import COLLAR_VOX, collared, window, working_crop
 from engine.optimize.commit import Share, certify, commit
 from engine.optimize.descent import Outcome, Problem, descend
@@ -260,8 +260,7 @@ def _by_crop(
 
 def _stiffer_by_noise(fixed: Volume, moving: Volume) -> float:
     """How many times as stiff as between CTs: streaks look like structure to a box that shows little else."""
-    noise = max(noise_hu(fixed), noise_hu(moving))
-    return min(max(noise, _NOISE_OF_CT_HU), _NOISE_HU) / _NOISE_OF_CT_HU
+    return pair_noise_hu(fixed, moving, _NOISE_OF_CT_HU, _NOISE_HU) / _NOISE_OF_CT_HU
 
 
 def _crop_problem(

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from engine.geometry import Geometry
-from engine.noise import noise_hu
+from engine.noise import noise_hu, pair_noise_hu
 from engine.phantom.thorax import thorax_pair
 from engine.volume import Volume
 
@@ -41,3 +41,10 @@ def test_an_image_without_soft_tissue_shows_none() -> None:
     air = Volume(np.full(shape, -1000.0, np.float32), Geometry(shape, (2.0, 2.0, 2.0)), np.ones(shape, bool))
 
     assert noise_hu(air) == 0.0
+
+
+def test_of_a_pair_the_noisier_image_counts_within_limits() -> None:
+    quiet, loud = _tissue(3.0), _tissue(12.0)
+    assert pair_noise_hu(quiet, loud, 0.0, 99.0) == pair_noise_hu(loud, quiet, 0.0, 99.0) == noise_hu(loud)
+    assert pair_noise_hu(quiet, quiet, 5.0, 99.0) == 5.0
+    assert pair_noise_hu(quiet, loud, 0.0, 6.0) == 6.0

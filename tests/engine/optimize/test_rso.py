@@ -180,7 +180,9 @@ def test_a_box_is_refined_stiffer_where_images_are_noisy(by: str, pair, start, s
     rough = replace(start, displacement_vox=3 * start.displacement_vox)
 
     def refined(noise_hu: float, **changes: float) -> np.ndarray:
-        monkeypatch.setattr("engine.optimize.rso.noise_hu", lambda _: noise_hu)
+        monkeypatch.setattr(
+            "engine.optimize.rso.pair_noise_hu", lambda _fixed, _moving, least, most: min(max(noise_hu, least), most)
+        )
         job = rso(pair.fixed, pair.moving, rough, replace(settings(by, "crop"), **changes), CPU, False)
         return finish(job).displacement_vox
 
