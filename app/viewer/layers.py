@@ -34,7 +34,8 @@ class Layer:
 
     `draw` is called when the pixels are needed: (rows, columns) in HU with `levels`, (rows, columns) uint8 gray,
     (rows, columns, 4) uint8 RGBA, (rows, columns) uint32 ARGB premultiplied, (rows, columns) of bool, true where there
-    is the one colour `argb`, or `None` where there is nothing to see.
+    is the one colour `argb`, or `None` where there is nothing to see. `sketch`: of every few rows and columns, where
+    that is faster than to draw all of them.
     `shift_voxels` moves them to the lower right, for values that lie between voxels. Not `smooth`: voxels keep their
     edges, which paints faster.
     """
@@ -46,6 +47,14 @@ class Layer:
     shift_voxels: float = 0.0
     smooth: bool = True
     argb: int = 0
+    sketch: Callable[[tuple[int, int]], Pixels | None] | None = None
+
+    def pixels(self, every: tuple[int, int]) -> Pixels | None:
+        """Of every few rows and columns."""
+        if self.sketch is not None and every != (1, 1):
+            return self.sketch(every)
+        drawn = self.draw()
+        return None if drawn is None else drawn[:: every[0], :: every[1]]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

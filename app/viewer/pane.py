@@ -368,7 +368,7 @@ class Pane(QWidget):
         key, known = (*layer.key, layer.levels), self._images.get(layer.key[0])
         if known is not None and known.key == key and known.every in (every, (1, 1)):
             return known
-        return _Imaged(key, image_of(layer.draw(), layer.levels, layer.argb, every), every)
+        return _Imaged(key, image_of(layer.pixels(every), layer.levels, layer.argb), every)
 
 
 @lru_cache(maxsize=256)
@@ -418,13 +418,10 @@ def _pen(rgb: RGB, dashed: bool, width_pixels: float) -> QPen:
     return pen
 
 
-def image_of(
-    pixels: Pixels | None, levels: WindowHu | None, argb: int = 0, every: tuple[int, int] = (1, 1)
-) -> QImage | None:
-    """A picture of a layer's pixels, of every few rows and columns, in the format that Qt paints fastest."""
+def image_of(pixels: Pixels | None, levels: WindowHu | None, argb: int = 0) -> QImage | None:
+    """A picture of a layer's pixels, in the format that Qt paints fastest."""
     if pixels is None:
         return None
-    pixels = pixels[:: every[0], :: every[1]]
     if levels is not None:
         return _gray_image(gray(pixels, levels))
     rows, columns = pixels.shape[:2]

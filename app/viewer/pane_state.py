@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,6 +18,7 @@ from app.viewer.layers import (
     WHITE_RGB,
     ColorBar,
     Layer,
+    Pixels,
     SliceContext,
     Strokes,
     base_layer,
@@ -156,6 +157,21 @@ def _switched_on(context: SliceContext) -> tuple[Overlay, ...]:
 
 
 def _layers(context: SliceContext, overlays: tuple[Overlay, ...]) -> tuple[Layer, ...]:
+    layers = _drawn(context, overlays)
+    if not context.plane.is_sampled:
+        return layers
+    return tuple(
+        replace(layer, sketch=partial(_sketched, context, overlays, number)) for number, layer in enumerate(layers)
+    )
+
+
+def _sketched(
+    context: SliceContext, overlays: tuple[Overlay, ...], number: int, every: tuple[int, int]
+) -> Pixels | None:
+    return _drawn(replace(context, plane=context.plane.thinned(every)), overlays)[number].draw()
+
+
+def _drawn(context: SliceContext, overlays: tuple[Overlay, ...]) -> tuple[Layer, ...]:
     base = base_layer(context)
     if base is None:
         return ()

@@ -109,11 +109,11 @@ class Pictures:
         self, labels: LabelArray | CarriedLabels, plane: Plane, index: float, step: int = 1
     ) -> LabelArray:
         """(rows, columns) of labels, every `step`-th each way; carried ones by the slices of u that are drawn from."""
+        if plane.is_sampled:
+            return plane.thinned((step, step)).slice_of(labels, index)
         thin = slice(None, None, step), slice(None, None, step)
         if isinstance(labels, np.ndarray):
             return self._cuts.slice_of("labels", labels, plane, index, "nearest")[thin]
-        if plane.is_sampled:
-            return plane.slice_of(labels, index)[thin]
         u, part, is_turned = self.displacement_vox, plane.part(int(index), step), plane.row > plane.column
         if u is None or labels.displacement_vox is not u:
             carried = labels[part]

@@ -7,7 +7,7 @@ pixel 0, along that grid's column and row axes.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import permutations
 from typing import TYPE_CHECKING, Any, Literal
@@ -45,6 +45,7 @@ class Plane:
     `voxels`: the grid of the image. `grid`: the same, or one along the patient's axes; its slices are what is shown.
     `flip_across`: the column index grows to the left of the screen; `flip_down`: the row index grows upwards.
     `edges`: patient directions at left, right, top, bottom.
+    `every`: of how many rows and columns its pixels are one.
     """
 
     name: PlaneName
@@ -56,6 +57,7 @@ class Plane:
     flip_across: bool
     flip_down: bool
     edges: tuple[str, str, str, str]
+    every: tuple[int, int] = (1, 1)
 
     @property
     def is_sampled(self) -> bool:
@@ -94,6 +96,11 @@ class Plane:
         """What cuts a slice out of a (Z, Y, X) array of the grid, every `step`-th pixel each way."""
         z, y, x = (index if axis == self.normal else slice(None, None, step) for axis in range(3))
         return z, y, x
+
+    def thinned(self, every: tuple[int, int], first: tuple[int, int] = (0, 0)) -> Plane:
+        """Of sampled slices every few rows and columns alone, from the first of them; the others are not made."""
+        assert self.is_sampled
+        return self if (every, first) == ((1, 1), (0, 0)) else _thinned(self, every, first)
 
     def to_grid(self, index_zyx: Continuous) -> Continuous:
         """The index in `grid` of one in `voxels`."""
@@ -240,7 +247,17 @@ def value_at(volume: Any, shape_zyx: Index, index_zyx: Continuous, how: How) -> 
     return getattr(Section.point(shape_zyx, index_zyx), how)(volume)[0, 0]
 
 
-@lru_cache(maxsize=3)
+@lru_cache(maxsize=32)
+def _thinned(plane: Plane, every: tuple[int, int], first: tuple[int, int]) -> Plane:
+    shape, spacing, start = list(plane.shape_zyx), list(plane.spacing_zyx_mm), [0, 0, 0]
+    for axis, step, begin in zip((plane.row, plane.column), every, first, strict=True):
+        shape[axis], spacing[axis], start[axis] = -(-(shape[axis] - begin) // step), spacing[axis] * step, begin
+    origin = as_triple(plane.grid.points([start[::-1]])[0])
+    grid = replace(plane.grid, shape_zyx=tuple(shape), spacing_xyz_mm=as_triple(spacing[::-1]), origin_xyz_mm=origin)
+    return replace(plane, grid=grid, every=every)
+
+
+@lru_cache(maxsize=6)
 def section_of(plane: Plane, index: float) -> Section:
     """Where the pixels of a sampled slice lie among the voxels; all that is cut there needs it."""
     from engine.spatial.oblique import Section

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -51,7 +53,10 @@ def _thinned(context: SliceContext, step_mm: float) -> tuple[NDArray[np.float64]
     plane = context.plane
     across, down = plane.spacing_mm
     steps = max(1, round(step_mm / down)), max(1, round(step_mm / across))
-    thin = tuple(slice(step // 2, None, step) for step in steps)
+    first = steps[0] // 2, steps[1] // 2
+    thin = tuple(slice(begin, None, step) for begin, step in zip(first, steps, strict=True))
+    if plane.is_sampled:
+        context, thin = replace(context, plane=plane.thinned(steps, first)), ()
     in_plane = context.in_plane_mm(thin)
     through = context.moved_mm(plane.normal, thin)
     lengths = np.sqrt(in_plane[0] ** 2 + in_plane[1] ** 2 + through**2)
@@ -60,7 +65,7 @@ def _thinned(context: SliceContext, step_mm: float) -> tuple[NDArray[np.float64]
     if body is not None:
         counted &= body[thin]
     row, column = np.nonzero(counted)
-    places = np.stack([(column * steps[1] + steps[1] // 2) * across, (row * steps[0] + steps[0] // 2) * down], axis=1)
+    places = np.stack([(column * steps[1] + first[1]) * across, (row * steps[0] + first[0]) * down], axis=1)
     vectors = np.stack([values[counted] for values in in_plane], axis=1)
     return places.astype(np.float64), vectors.astype(np.float64), lengths[counted].astype(np.float64)
 

@@ -21,7 +21,7 @@ def strokes(context: SliceContext) -> Strokes:
         return tuple(_stroke(contour) for contour in contours if not (own_alone and contour.carried))
 
     key = "contours", labels, context.image, plane, context.index, hidden, own_alone
-    return Strokes(key, partial(draw, 1), None if plane.is_sampled else partial(draw, 2))
+    return Strokes(key, partial(draw, 1), partial(draw, 2))
 
 
 @lru_cache(maxsize=256)

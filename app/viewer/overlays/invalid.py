@@ -18,7 +18,11 @@ def layer(context: SliceContext) -> Layer:
     """Diagonal stripes where the shown image says nothing; none beyond the voxels that it has."""
     key = context.key("invalid", context.source)
     shared = context.key(f"hatched {context.source}")
-    return Layer(key, lambda: context.once(shared, lambda: hatched(_told(context))), smooth=False, argb=_STRIPE_ARGB)
+
+    def draw() -> MaskArray | None:
+        return context.once(shared, lambda: hatched(_told(context), context.plane.every))
+
+    return Layer(key, draw, smooth=False, argb=_STRIPE_ARGB)
 
 
 def _told(context: SliceContext) -> MaskArray:
@@ -26,13 +30,13 @@ def _told(context: SliceContext) -> MaskArray:
     return invalid & section_of(context.plane, context.index).seen if context.plane.is_sampled else invalid
 
 
-def hatched(mask: MaskArray) -> MaskArray | None:
-    """(rows, columns): the stripes in the mask; nothing for an empty one."""
-    return mask & _stripes(*mask.shape) if mask.any() else None
+def hatched(mask: MaskArray, every: tuple[int, int] = (1, 1)) -> MaskArray | None:
+    """(rows, columns): the stripes in a mask of every few pixels; nothing for an empty one."""
+    return mask & _stripes(*mask.shape, *every) if mask.any() else None
 
 
 @lru_cache(maxsize=8)
-def _stripes(rows: int, columns: int) -> MaskArray:
+def _stripes(rows: int, columns: int, every_row: int, every_column: int) -> MaskArray:
     row, column = np.ogrid[:rows, :columns]
-    stripes: MaskArray = (row + column) % _PERIOD < 2
+    stripes: MaskArray = (row * every_row + column * every_column) % _PERIOD < 2
     return stripes

@@ -316,6 +316,69 @@ def test_every_comparison_fits_the_slice(shown, comparison):
     assert state.layers[0].draw().shape[:2] == (state.plane.shape_zyx[0], state.plane.shape_zyx[2])
 
 
+@pytest.fixture
+def varied(shown):
+    """Noise everywhere, so that no two voxels are alike, and masks of all kinds."""
+    rng = np.random.default_rng(8)
+    fixed, moving, warped = (rng.uniform(-900, 700, SHAPE_ZYX).astype(np.float32) for _ in range(3))
+    masks = (rng.random(SHAPE_ZYX) < 0.7 for _ in range(4))
+    valid, body, rigid, excluded = masks
+    displacement = rng.uniform(-2, 2, (3, *SHAPE_ZYX)).astype(np.float32)
+    return replace(
+        shown,
+        fixed_hu=fixed,
+        fixed_valid=valid,
+        moving_hu=moving,
+        warped_hu=warped,
+        displacement_vox=displacement,
+        body=body,
+        rigid=rigid,
+        excluded=excluded,
+    )
+
+
+@pytest.mark.parametrize("name", PLANES)
+@pytest.mark.parametrize("image", ["fixed", "moving", "warped", "difference"])
+@pytest.mark.parametrize("comparison", [None, *(name for name in COMPARISONS if name != "edges")])
+def test_of_a_sketch_each_pixel_is_that_of_the_slice(varied, name, image, comparison):
+    """Each that is made, of every few rows and columns; single precision decides some at the edge of a voxel.
+
+    Cells of a checkerboard follow the extent of the pixels, which the last row or column may overhang.
+    """
+    view = replace(VIEW, overlays=frozenset(OVERLAYS), comparison=comparison, pointer_zyx=(6.2, 8.1, 11.4))
+    layers = resolve(varied, view, Slot(name, image)).layers
+    assert len(layers) >= 2
+    for layer in layers:
+        drawn, sketched = layer.draw(), layer.pixels((2, 3))
+        assert sketched.shape == drawn[::2, ::3].shape
+        same = np.isclose(sketched.astype(float), drawn[::2, ::3].astype(float), atol=0.5)
+        assert same.mean() > (0.9 if comparison == "checkerboard" else 0.97)
+
+
+def test_outlines_are_sketched_from_every_second_pixel(varied):
+    labels = np.random.default_rng(2).integers(0, 4, SHAPE_ZYX).astype(np.uint8)
+    carried = CarriedLabels(labels, GRID, GRID, np.eye(4), varied.displacement_vox)
+    for name in PLANES:
+        plane = plane_of(GRID, name, True)
+        for structures in (labels, carried):
+            whole, thinned = (varied.labels_slice_of(structures, plane, 6.25, step) for step in (1, 2))
+            assert (thinned == whole[::2, ::2]).mean() > 0.97
+
+
+@pytest.mark.parametrize("name", PLANES)
+def test_an_arrow_is_the_displacement_of_its_pixel(varied, name):
+    view = replace(VIEW, overlays=frozenset({"arrows"}))
+    state = resolve(varied, view, Slot(name, "warped"))
+    across, down = state.plane.spacing_mm
+    in_plane = SliceContext(varied, view, state.plane, "warped").in_plane_mm()
+    arrows = np.concatenate([stroke.places_mm.reshape(-1, 5, 2) for stroke in state.strokes[0].draw()])
+    assert len(arrows) > 10
+    column, row = (np.rint(arrows[:, 0] / (across, down))).astype(int).T
+    np.testing.assert_allclose(arrows[:, 0], np.stack([column * across, row * down], axis=1), atol=1e-9)
+    expected = np.stack([moved[row, column] for moved in in_plane], axis=1)
+    np.testing.assert_allclose(arrows[:, 1] - arrows[:, 0], expected, atol=1e-3)
+
+
 @pytest.mark.parametrize(("quantity", "axis"), [("left", 0), ("back", 1), ("head", 2)])
 def test_directions_of_the_displacement_are_those_of_the_patient(shown, quantity, axis):
     """u = (0.5, -1, 2) voxels z y x, the same everywhere."""
