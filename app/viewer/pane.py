@@ -5,23 +5,15 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
-from functools import lru_cache
-from itertools import pairwise
 from typing import Literal
 
-import numpy as np
-from numpy.typing import NDArray
-from pyqtgraph.functions import arrayToQPath, arrayToQPolygonF
 from PySide6.QtCore import QEvent, QPointF, QRectF, QSize, Qt, QTimer, Signal
 from PySide6.QtGui import (
-    QColor,
-    QFont,
     QImage,
     QMouseEvent,
     QPainter,
     QPainterPath,
     QPaintEvent,
-    QPen,
     QPixmap,
     QTransform,
     QWheelEvent,
@@ -29,14 +21,12 @@ from PySide6.QtGui import (
 from PySide6.QtWidgets import QSizePolicy, QWidget
 
 from app.texts import tr
-from app.viewer.annotations import paint_annotations, paint_captions, paint_hint, paint_place
-from app.viewer.comparisons import Gray, gray
-from app.viewer.layers import RGB, Layer, Pixels, Stroke, Strokes
+from app.viewer.annotations import paint_annotations, paint_captions, paint_hint
+from app.viewer.drawables import foot_pixmap, image_of, paths_of, pen_of, screen_transform, voxel_transform
+from app.viewer.layers import Layer, Stroke, Strokes
 from app.viewer.pane_state import PaneState
-from app.viewer.planes import Plane
 from app.viewer.turns import Turns
-from app.viewer.view_state import PLANE_TEXTS, WindowHu
-from engine.shapes import MaskArray
+from app.viewer.view_state import PLANE_TEXTS
 
 _DEGREES_A_NOTCH = 120
 _QUIET_MS = 150
@@ -48,15 +38,7 @@ _SKETCHED_BELOW = 0.75
 _SAMPLES_A_PIXEL = 1.1
 """Of the screen, each way: while slices follow each other, voxels beyond these are not made into pictures."""
 
-_LONG = 32
-"""Places of a line from which on it is drawn as a polygon of its own."""
-
 _STROKE_PIXELS = 1.3
-_PIECE = 256
-"""Places of lines that are painted at once."""
-
-_DASHES = (6.0, 5.0)
-
 
 _Traced = tuple[tuple[object, ...], list[tuple[Stroke, QPainterPath]]]
 """Lines of one name: what they were made of, and whether they are a sketch; with their paths."""
@@ -288,7 +270,7 @@ class Pane(QWidget):
     def _foot(self, state: PaneState) -> QPixmap:
         """Where a pane says which slice this is, over the cursor's lines."""
         size = self.width(), 2 * self.fontMetrics().height()
-        return _foot_pixmap(state.place_text, *size, self.devicePixelRatioF(), self.font().toString())
+        return foot_pixmap(state.place_text, *size, self.devicePixelRatioF(), self.font().toString())
 
     def _blank(self, color: Qt.GlobalColor, size: QSize, known: _Painted | None) -> QPixmap:
         """In the memory of a picture that is known, if it is as large: a system takes its time to give new memory."""
@@ -305,7 +287,7 @@ class Pane(QWidget):
             if known.image is not None:
                 painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform, layer.smooth and self._smooth)
                 painter.setOpacity(layer.opacity)
-                painter.setTransform(_voxel_transform(state.plane, layer.shift_voxels, known.every) * transform)
+                painter.setTransform(voxel_transform(state.plane, layer.shift_voxels, known.every) * transform)
                 painter.drawImage(QPointF(0, 0), known.image)
 
     def _paint_paths(self, painter: QPainter, transform: QTransform) -> None:
@@ -317,7 +299,7 @@ class Pane(QWidget):
             for stroke, path in paths:
                 if not path.controlPointRect().adjusted(-1, -1, 1, 1).intersects(seen):
                     continue
-                painter.setPen(_pen(stroke.rgb, stroke.dashed, _STROKE_PIXELS if self._smooth else 1))
+                painter.setPen(pen_of(stroke.rgb, stroke.dashed, _STROKE_PIXELS if self._smooth else 1))
                 painter.drawPath(path)
 
     def _has_sketches(self) -> bool:
@@ -354,7 +336,7 @@ class Pane(QWidget):
         if known is not None and known[0] in (key, (*strokes.key, False)):
             return known
         drawn = strokes.sketch() if is_sketch else strokes.draw()
-        return key, [(stroke, path) for stroke in drawn for path in _paths_of(stroke)]
+        return key, [(stroke, path) for stroke in drawn for path in paths_of(stroke)]
 
     def _imaging(self, state: PaneState) -> Generator[None, None, dict[object, _Imaged]]:
         """The pictures of a state's layers by their names, a piece of work for each."""
@@ -369,102 +351,3 @@ class Pane(QWidget):
         if known is not None and known.key == key and known.every in (every, (1, 1)):
             return known
         return _Imaged(key, image_of(layer.pixels(every), layer.levels, layer.argb), every)
-
-
-@lru_cache(maxsize=256)
-def _paths_of(stroke: Stroke) -> tuple[QPainterPath, ...]:
-    """Made once for all panes that draw a stroke, in pieces, so that those out of sight can be passed over.
-
-    A long path alone takes Qt seconds to smooth. Dashes run along the whole of a line.
-    """
-    places, joined = stroke.places_mm, stroke.joined
-    step = max(1, len(places)) if stroke.dashed else _PIECE
-    parts = (slice(start, start + step + 1) for start in range(0, len(places), step))
-    return tuple(_path(places[part], joined[part]) for part in parts)
-
-
-def _path(places_mm: NDArray[np.float64], joined: MaskArray) -> QPainterPath:
-    """A few long lines go over one by one, many short ones at once."""
-    ends = [*(np.flatnonzero(~joined[:-1]) + 1).tolist(), len(joined)]
-    if len(joined) < _LONG * len(ends):
-        return arrayToQPath(*places_mm.T, connect=joined, finiteCheck=False)
-    path = QPainterPath()
-    for first, end in pairwise([0, *ends]):
-        path.addPolygon(arrayToQPolygonF(*places_mm[first:end].T))
-    return path
-
-
-@lru_cache(maxsize=16)
-def _foot_pixmap(place_text: str, width: int, height: int, ratio: float, font_key: str) -> QPixmap:
-    """Once for all panes that show a slice."""
-    pixmap = QPixmap(QSize(width, height) * ratio)
-    pixmap.setDevicePixelRatio(ratio)
-    pixmap.fill(Qt.GlobalColor.transparent)
-    painter, font = QPainter(pixmap), QFont()
-    font.fromString(font_key)
-    painter.setFont(font)
-    paint_place(painter, QRectF(0, 0, width, height), place_text)
-    painter.end()
-    return pixmap
-
-
-@lru_cache(maxsize=64)
-def _pen(rgb: RGB, dashed: bool, width_pixels: float) -> QPen:
-    pen = QPen(QColor(*rgb))
-    pen.setCosmetic(True)
-    pen.setWidthF(width_pixels)
-    if dashed:
-        pen.setDashPattern(_DASHES)
-    return pen
-
-
-def image_of(pixels: Pixels | None, levels: WindowHu | None, argb: int = 0) -> QImage | None:
-    """A picture of a layer's pixels, in the format that Qt paints fastest."""
-    if pixels is None:
-        return None
-    if levels is not None:
-        return _gray_image(gray(pixels, levels))
-    rows, columns = pixels.shape[:2]
-    if pixels.dtype == bool:
-        return _colors_image(pixels * np.uint32(_premultiplied(argb)), QImage.Format.Format_ARGB32_Premultiplied)
-    if pixels.ndim == 2 and pixels.dtype == np.uint8:
-        return _gray_image(pixels)
-    if pixels.ndim == 2:
-        return _colors_image(pixels, QImage.Format.Format_ARGB32_Premultiplied)
-    image = QImage(np.ascontiguousarray(pixels), columns, rows, 4 * columns, QImage.Format.Format_RGBA8888)
-    return image.convertToFormat(QImage.Format.Format_ARGB32_Premultiplied)
-
-
-def _gray_image(pixels: Gray) -> QImage:
-    """In the colours of the screen: gray pixels Qt converts one by one, which takes several times as long."""
-    colors = pixels * np.uint32(0x010101)
-    colors |= np.uint32(0xFF000000)
-    return _colors_image(colors, QImage.Format.Format_RGB32)
-
-
-def _colors_image(pixels: NDArray[np.uint32], colors: QImage.Format) -> QImage:
-    rows, columns = pixels.shape
-    return QImage(np.ascontiguousarray(pixels), columns, rows, 4 * columns, colors)
-
-
-def _premultiplied(argb: int) -> int:
-    """A colour with its red, green and blue as bright as its share."""
-    alpha = argb >> 24
-    return alpha << 24 | sum((argb >> shift & 255) * alpha // 255 << shift for shift in (16, 8, 0))
-
-
-def screen_transform(state: PaneState, width: int, height: int) -> QTransform:
-    """From places on the plane (mm) to pixels: isotropic, the plane fits at zoom 1."""
-    plane = state.plane
-    across, down = plane.extent_mm
-    scale = state.zoom * min(max(width, 1) / across, max(height, 1) / down)
-    transform = QTransform.fromTranslate(width / 2, height / 2)
-    transform.scale(-scale if plane.flip_across else scale, -scale if plane.flip_down else scale)
-    return transform.translate(-state.middle_mm[0], -state.middle_mm[1])
-
-
-def _voxel_transform(plane: Plane, shift_voxels: float, every: tuple[int, int]) -> QTransform:
-    """From the pixels of a picture, each about the voxel that it was taken from."""
-    (across, down), (rows, columns) = plane.spacing_mm, every
-    transform = QTransform.fromScale(across, down).translate(shift_voxels - columns / 2, shift_voxels - rows / 2)
-    return transform.scale(columns, rows)

@@ -10,10 +10,10 @@ from PySide6.QtWidgets import QApplication
 
 import engine
 from app.viewer import contours, turns
-from app.viewer import pane as pane_module
 from app.viewer.contours import Labels, outlined
+from app.viewer.drawables import image_of, paths_of
 from app.viewer.grid import Grid
-from app.viewer.pane import Pane, image_of, screen_transform
+from app.viewer.pane import Pane
 from app.viewer.pane_state import resolve
 from app.viewer.pictures import Pictures
 from app.viewer.planes import plane_of
@@ -64,23 +64,6 @@ def test_millimetres_are_square_on_the_screen(pane):
     assert right.x() - origin.x() == pytest.approx(down.y() - origin.y())
     # 26 columns of 2 mm and 20 rows of 3 mm: 60 mm of height fill 300 pixels
     assert right.x() - origin.x() == pytest.approx(50)
-
-
-def test_patient_left_is_on_the_right_for_a_flipped_grid(pictures):
-    flipped = Geometry(pictures.geometry.shape_zyx, (2.0, 3.0, 5.0), direction=((-1, 0, 0), (0, 1, 0), (0, 0, -1)))
-    state = resolve(replace(pictures, geometry=flipped), VIEW, Slot("axial", "fixed"))
-    transform = screen_transform(state, 400, 300)
-    assert transform.map(QPointF(0, 0)).x() > transform.map(QPointF(10, 0)).x()
-
-
-def test_the_picture_is_the_slice_through_the_window():
-    image = image_of(np.array([[-1000, -250, 500, 9999]], dtype=np.float32), (-1000, 500))
-    assert [image.pixelColor(i, 0).red() for i in range(4)] == [0, 127, 255, 255]
-
-
-def test_a_mask_is_drawn_in_its_one_colour():
-    image = image_of(np.array([[True, False]]), None, 0x80FF4000)
-    assert [image.pixelColor(i, 0).getRgb() for i in range(2)] == [(255, 64, 0, 128), (0, 0, 0, 0)]
 
 
 def test_the_voxel_under_a_pixel_is_the_one_painted_there(pane, pictures):
@@ -405,13 +388,13 @@ def test_twelve_panes_share_the_outlines_of_a_slice(grid, store, pictures, outli
     grid.refresh()
     assert len(outlined_slices) == 9
     outlined_slices.clear()
-    traced = pane_module._paths_of.cache_info().misses
+    traced = paths_of.cache_info().misses
 
     store.change_view(cursor_zyx=(6, 7, 10))
     grid.refresh()
 
     assert outlined_slices == [(20, 26)] * 3
-    assert pane_module._paths_of.cache_info().misses == traced + 3
+    assert paths_of.cache_info().misses == traced + 3
     assert [len(pane.state.strokes[0].draw()) for pane in grid.panes[:4]] == [2, 1, 2, 2]
 
 
