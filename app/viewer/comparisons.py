@@ -130,6 +130,8 @@ def _edges(_context: SliceContext, fixed: Gray, other: Gray) -> Colors:
 
 def _edge_pixels(image: Gray) -> NDArray[np.bool_]:
     """Where the slope of the smoothed image is steep and steepest across the edge (Canny's first two steps)."""
+    if min(image.shape) < 2:
+        return np.zeros(image.shape, dtype=bool)
     smooth = _smoothed(image.astype(np.float32))
     slope_row, slope_column = np.gradient(smooth)
     slope = np.hypot(slope_row, slope_column)

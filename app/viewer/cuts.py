@@ -32,11 +32,14 @@ class _Cut:
 
 
 class Cuts:
-    """The last slice of each volume on each plane, and the last of each thing that was made from slices there."""
+    """The last slice of each volume on each plane, and the last of each thing that was made from slices there.
+
+    Slices of every few rows and columns beside those of all.
+    """
 
     def __init__(self) -> None:
-        self._slices: dict[tuple[str, str], _Cut] = {}
-        self._made: dict[tuple[object, str], tuple[tuple[object, ...], Any]] = {}
+        self._slices: dict[tuple[object, ...], _Cut] = {}
+        self._made: dict[tuple[object, ...], tuple[tuple[object, ...], Any]] = {}
 
     def take_over(self, before: Cuts, volumes: Collection[object]) -> None:
         """Keep what was cut from some volumes."""
@@ -47,7 +50,7 @@ class Cuts:
         self, name: str, source: Any, plane: Plane, index: float, how: How, part: Callable[[], Any] | None = None
     ) -> Any:
         """(rows, columns) of a volume, or of the part of it that has a name of its own."""
-        key = name, plane.name
+        key = name, plane.name, plane.every
         known = self._slices.get(key)
         if known is None or known.source is not source or known.at != (plane, index):
             volume, at = source if part is None else part(), index
@@ -74,9 +77,10 @@ class Cuts:
 
     def once(self, key: tuple[object, ...], plane: Plane, make: Callable[[], Made]) -> Made:
         """What is made from a slice, kept until something else by its name (the first of the key) is on that plane."""
-        known = self._made.get((key[0], plane.name))
+        slot = key[0], plane.name, plane.every
+        known = self._made.get(slot)
         if known is None or known[0] != key:
-            known = self._made[key[0], plane.name] = key, make()
+            known = self._made[slot] = key, make()
         made: Made = known[1]
         return made
 

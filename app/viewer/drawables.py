@@ -87,13 +87,19 @@ def _path(places_mm: NDArray[np.float64], joined: MaskArray) -> QPainterPath:
 
 
 @lru_cache(maxsize=16)
-def foot_pixmap(place_text: str, width: int, height: int, ratio: float, font_key: str) -> QPixmap:
-    """Which slice it is, painted once for all panes that show it."""
+def foot_pixmap(
+    place_text: str, width: int, height: int, ratio: float, font_text: str, families: tuple[str, ...]
+) -> QPixmap:
+    """Which slice it is, painted once for all panes that show it.
+
+    `font_text`: of `QFont.toString`, which tells one family alone.
+    """
     pixmap = QPixmap(QSize(width, height) * ratio)
     pixmap.setDevicePixelRatio(ratio)
     pixmap.fill(Qt.GlobalColor.transparent)
     painter, font = QPainter(pixmap), QFont()
-    font.fromString(font_key)
+    font.fromString(font_text)
+    font.setFamilies(list(families))
     painter.setFont(font)
     paint_place(painter, QRectF(0, 0, width, height), place_text)
     painter.end()

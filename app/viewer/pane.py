@@ -7,7 +7,7 @@ from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from PySide6.QtCore import QEvent, QPointF, QRectF, QSize, Qt, QTimer, Signal
+from PySide6.QtCore import QEvent, QPointF, QRectF, QSize, Qt, Signal
 from PySide6.QtGui import (
     QImage,
     QMouseEvent,
@@ -29,14 +29,11 @@ from app.viewer.turns import Turns
 from app.viewer.view_state import PLANE_TEXTS
 
 _DEGREES_A_NOTCH = 120
-_QUIET_MS = 150
-"""Pictures that follow each other faster, as in scrolling, are painted without smoothing: half the time."""
-
 _SKETCHED_BELOW = 0.75
 """Pixels of the screen that a voxel takes, below which lines may be sketched."""
 
-_SAMPLES_A_PIXEL = 1.1
-"""Of the screen, each way: while slices follow each other, voxels beyond these are not made into pictures."""
+_PIXELS_A_SAMPLE = 1.1
+"""Of the screen, each way, at most, that a pixel of a picture takes while slices follow each other."""
 
 _STROKE_PIXELS = 1.3
 
@@ -80,7 +77,10 @@ class _Painted:
 
 
 class Pane(QWidget):
-    """Makes a picture only where it differs from the one it made last. `turns`: where it waits to make it again."""
+    """Makes a picture only where it differs from the one it made last. `turns`: where it waits to make it again.
+
+    What follows something else before there was a rest, as in scrolling, is sketched and painted without smoothing.
+    """
 
     gestured = Signal(object)
     left = Signal()
@@ -96,8 +96,8 @@ class Pane(QWidget):
         self._made_for: tuple[PaneState | None, tuple[object, ...]] = (None, ())
         self._captions: _Painted | None = None
         self._smooth = True
-        self._quiet = QTimer(self, singleShot=True, interval=_QUIET_MS)
-        self._quiet.timeout.connect(self._paint_smoothly)
+        self._is_hurried = False
+        self._turns.rest.timeout.connect(self._rest)
         self.setAttribute(Qt.WidgetAttribute.WA_OpaquePaintEvent)
         self.setMouseTracking(True)
         self.setFocusPolicy(Qt.FocusPolicy.ClickFocus)
@@ -120,11 +120,9 @@ class Pane(QWidget):
         if self.state is None or self.state.slot != state.slot:
             self.setAccessibleName(f"{state.title}, {tr(PLANE_TEXTS[state.slot.plane])}")
         if any(self._images.get(name) is not image for name, image in images.items()):
-            self._smooth = not self._quiet.isActive()
-            self._quiet.start()
+            self._smooth, self._is_hurried = not self._is_hurried, True
+            self._turns.rest.start()
         self.state, self._images, self._paths = state, images, paths
-        if self._has_sketches():
-            self._quiet.start()
         if state.layers and self.isVisible():
             self._make_picture(state)
         self.update()
@@ -159,7 +157,8 @@ class Pane(QWidget):
         picture = self._painted or self._make_picture(state)
         if picture.size != self.size():
             painter.fillRect(self.rect(), Qt.GlobalColor.black)
-        if self._made_for[0] is not state or self._made_for[1] != self._conditions():
+        is_late = self._has_sketches() and not self._is_hurried
+        if is_late or self._made_for[0] is not state or self._made_for[1] != self._conditions():
             self._turns.ask(self._make_again, self._make_again)
         grown = (self.size() - picture.size) / 2
         painter.drawPixmap(grown.width(), grown.height(), picture.pixmap)
@@ -199,8 +198,7 @@ class Pane(QWidget):
 
     def _conditions(self) -> tuple[object, ...]:
         """What a picture depends on beside the state."""
-        is_rough = self._has_sketches() and not self._quiet.isActive()
-        return self._smooth, is_rough, self.size(), self.devicePixelRatioF(), self.font()
+        return self._smooth, self.size(), self.devicePixelRatioF(), self.font()
 
     def _make_picture(self, state: PaneState) -> _Painted:
         """Painted again where one of its pieces or its place has changed."""
@@ -235,16 +233,14 @@ class Pane(QWidget):
 
     def _is_sketched(self, state: PaneState) -> bool:
         """Whether lines may be drawn from every second pixel: while slices follow each other, of voxels so small."""
-        if not self._quiet.isActive():
-            return False
-        return max(self._voxel_pixels(state)) < _SKETCHED_BELOW
+        return self._is_hurried and max(self._voxel_pixels(state)) < _SKETCHED_BELOW
 
     def _every(self, state: PaneState) -> tuple[int, int]:
-        """Of how many rows and columns one is enough for now."""
-        if not self._quiet.isActive():
+        """Of how many rows and columns one is enough for now; no fours, with which hatching would fill or vanish."""
+        if not self._is_hurried:
             return 1, 1
-        across, down = (max(1, int(_SAMPLES_A_PIXEL / pixels)) for pixels in self._voxel_pixels(state))
-        return down, across
+        across, down = (max(1, int(_PIXELS_A_SAMPLE / pixels)) for pixels in self._voxel_pixels(state))
+        return down - (down % 4 == 0), across - (across % 4 == 0)
 
     def _voxel_pixels(self, state: PaneState) -> tuple[float, float]:
         """Pixels of the screen that a voxel takes across and down."""
@@ -270,7 +266,8 @@ class Pane(QWidget):
     def _foot(self, state: PaneState) -> QPixmap:
         """Where a pane says which slice this is, over the cursor's lines."""
         size = self.width(), 2 * self.fontMetrics().height()
-        return foot_pixmap(state.place_text, *size, self.devicePixelRatioF(), self.font().toString())
+        font = self.font()
+        return foot_pixmap(state.place_text, *size, self.devicePixelRatioF(), font.toString(), tuple(font.families()))
 
     def _blank(self, color: Qt.GlobalColor, size: QSize, known: _Painted | None) -> QPixmap:
         """In the memory of a picture that is known, if it is as large: a system takes its time to give new memory."""
@@ -307,7 +304,8 @@ class Pane(QWidget):
         are_thinned = any(known.every != (1, 1) for known in self._images.values())
         return are_thinned or any(is_sketch for (*_, is_sketch), _ in self._paths.values())
 
-    def _paint_smoothly(self) -> None:
+    def _rest(self) -> None:
+        self._is_hurried = False
         if not self._smooth or self._has_sketches():
             self._smooth = True
             self.update()

@@ -10,19 +10,25 @@ from PySide6.QtCore import QObject, QTimer
 _TURN_S = 0.02
 """After so long no further piece is begun in the same turn."""
 
+_REST_MS = 150
+
 _OVER = object()
 
 Start = Callable[[], Iterator[None]]
 
 
 class Turns(QObject):
-    """Does what is asked for in the order of the asking, each to its end. A piece ends where its iterator yields."""
+    """Does what is asked for in the order of the asking, each to its end. A piece ends where its iterator yields.
+
+    `rest` runs out a moment after the last start: whoever shows something new starts it for all.
+    """
 
     def __init__(self, parent: QObject) -> None:
         super().__init__(parent)
         self._waiting: dict[object, Start] = {}
         self._begun: Iterator[None] | None = None
         self._last: object = None
+        self.rest = QTimer(self, singleShot=True, interval=_REST_MS)
         self._due = QTimer(self, singleShot=True, interval=0)
         self._due.timeout.connect(self.go_on)
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -53,10 +51,7 @@ def _thinned(context: SliceContext, step_mm: float) -> tuple[NDArray[np.float64]
     plane = context.plane
     across, down = plane.spacing_mm
     steps = max(1, round(step_mm / down)), max(1, round(step_mm / across))
-    first = steps[0] // 2, steps[1] // 2
-    thin = tuple(slice(begin, None, step) for begin, step in zip(first, steps, strict=True))
-    if plane.is_sampled:
-        context, thin = replace(context, plane=plane.thinned(steps, first)), ()
+    context, thin, first = context.every(*steps)
     in_plane = context.in_plane_mm(thin)
     through = context.moved_mm(plane.normal, thin)
     lengths = np.sqrt(in_plane[0] ** 2 + in_plane[1] ** 2 + through**2)

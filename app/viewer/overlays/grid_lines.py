@@ -19,27 +19,24 @@ def strokes(context: SliceContext) -> Strokes:
 
 
 def _drawn(context: SliceContext, zoom: float) -> tuple[Stroke, ...]:
-    plane = context.plane
-    across, down = plane.spacing_mm
-    moved_across, moved_down = context.in_plane_mm()
+    step_mm = max(context.plane.extent_mm) / (_ACROSS * zoom)
+    across, down = (max(1, round(step_mm / spacing)) for spacing in context.plane.spacing_mm)
+    return _lines(context, (down, 1), is_upright=False), _lines(context, (1, across), is_upright=True)
+
+
+def _lines(context: SliceContext, every: tuple[int, int], is_upright: bool) -> Stroke:
+    """Of every few rows and columns, along rows or upright; joined from pixel to pixel where both are inside."""
+    (across, down), (every_row, every_column) = context.plane.spacing_mm, every
+    context, thin, (row, column) = context.every(*every)
+    moved_across, moved_down = context.in_plane_mm(thin)
     rows, columns = moved_across.shape
-    column, row = np.meshgrid(np.arange(columns) * across, np.arange(rows) * down)
-    places = np.stack([column + moved_across, row + moved_down], axis=-1).astype(np.float64)
+    places = np.empty((rows, columns, 2))
+    places[..., 0] = moved_across + (column + every_column * np.arange(columns)) * across
+    places[..., 1] = moved_down + (row + every_row * np.arange(rows)[:, np.newaxis]) * down
     body = context.body()
-    inside = np.ones((rows, columns), dtype=bool) if body is None else body
-    step_mm = max(plane.extent_mm) / (_ACROSS * zoom)
-    return tuple(
-        _lines(places.swapaxes(0, 1), inside.T, max(1, round(step_mm / across)))
-        if vertical
-        else _lines(places, inside, max(1, round(step_mm / down)))
-        for vertical in (False, True)
-    )
-
-
-def _lines(places: np.ndarray, inside: np.ndarray, step: int) -> Stroke:
-    """Every few rows of (rows, columns, 2) places, joined from column to column where both are inside."""
-    chosen = slice(step // 2, None, step)
-    places, inside = places[chosen], inside[chosen]
+    inside = np.ones((rows, columns), dtype=bool) if body is None else body[thin]
+    if is_upright:
+        places, inside = places.swapaxes(0, 1), inside.T
     joined = np.zeros(inside.shape, dtype=bool)
     joined[:, :-1] = inside[:, :-1] & inside[:, 1:]
     return Stroke(_RGB, np.ascontiguousarray(places.reshape(-1, 2)), joined.ravel())

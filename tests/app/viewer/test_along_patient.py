@@ -379,6 +379,40 @@ def test_an_arrow_is_the_displacement_of_its_pixel(varied, name):
     np.testing.assert_allclose(arrows[:, 1] - arrows[:, 0], expected, atol=1e-3)
 
 
+@pytest.mark.parametrize("name", PLANES)
+def test_the_warped_grid_takes_each_pixel_where_its_displacement_does(varied, name):
+    view = replace(VIEW, overlays=frozenset({"grid"}), zoom=1.0)
+    state = resolve(replace(varied, body=None), view, Slot(name, "warped"))
+    across, down = state.plane.spacing_mm
+    rows, columns = (state.plane.shape_zyx[axis] for axis in (state.plane.row, state.plane.column))
+    moved = np.stack(SliceContext(varied, view, state.plane, "warped").in_plane_mm(), axis=-1)
+    places = np.stack(np.meshgrid(np.arange(columns) * across, np.arange(rows) * down), axis=-1) + moved
+    lying, upright = state.strokes[0].draw()
+    for stroke, whole in ((lying, places), (upright, places.swapaxes(0, 1))):
+        lines = stroke.places_mm.reshape(-1, whole.shape[1], 2)
+        distance = np.abs(whole[:, np.newaxis] - lines[np.newaxis]).max(axis=(2, 3))
+        assert len(lines) > 1
+        np.testing.assert_allclose(distance.min(axis=0), 0, atol=1e-3)
+
+
+@pytest.mark.parametrize("shape_zyx", [(2, 60, 60), (1, 60, 60), (2, 60, 2), (60, 1, 60)])
+@pytest.mark.parametrize("comparison", [None, *COMPARISONS])
+def test_a_thin_slab_that_is_hardly_oblique_is_drawn(shape_zyx, comparison):
+    turned = tuple(as_triple(row) for row in rotation(0.2, 0.1, 0.2))
+    grid = Geometry(shape_zyx, (1.0, 1.0, 1.0), (0.0, 0.0, 0.0), turned)
+    hu, u = np.zeros(shape_zyx, np.float32), np.ones((3, *shape_zyx), np.float32)
+    pictures = Pictures(grid, hu, np.ones(shape_zyx, bool), hu, hu, u)
+    overlays = frozenset(OVERLAYS) - {"jacobian"}  # needs two voxels along each axis
+    view = ViewState(cursor_zyx=(0, 0, 0), along_patient=True, overlays=overlays, comparison=comparison)
+    for name in PLANES:
+        state = resolve(pictures, view, Slot(name, "warped"))
+        assert state.plane.is_sampled
+        assert state.layers[0].pixels((1, 1)) is not None
+        assert state.layers[0].pixels((3, 3)) is not None
+        for strokes in state.strokes:
+            strokes.draw()
+
+
 @pytest.mark.parametrize(("quantity", "axis"), [("left", 0), ("back", 1), ("head", 2)])
 def test_directions_of_the_displacement_are_those_of_the_patient(shown, quantity, axis):
     """u = (0.5, -1, 2) voxels z y x, the same everywhere."""

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -457,13 +458,14 @@ def test_outlines_are_sketched_while_slices_follow_each_other_and_drawn_when_the
 
 
 @pytest.mark.parametrize(
-    ("spacing_mm", "across"), [((1.0, 1.0, 1.0), 2), ((1.0, 2.5, 1.0), 2), ((0.5, 1.0, 1.0), 4), ((1.0, 0.4, 1.0), 2)]
+    ("spacing_mm", "steps"),
+    [((1.0, 1.0), (2, 2)), ((1.0, 2.5), (1, 2)), ((0.5, 1.0), (2, 3)), ((1.0, 0.4), (5, 2))],
 )
 def test_no_more_pixels_are_made_than_a_screen_shows_while_slices_follow_each_other(
-    spacing_mm, across, scrolled, store, qtbot
+    spacing_mm, steps, scrolled, store, qtbot
 ):
     """A bright rectangle is in the same place, and all voxels are painted once slices rest."""
-    geometry = Geometry((9, round(400 / spacing_mm[1]), round(400 / spacing_mm[0])), spacing_mm)
+    geometry = Geometry((9, round(400 / spacing_mm[1]), round(400 / spacing_mm[0])), (*spacing_mm, 1.0))
     hu = np.full(geometry.shape_zyx, -1000, np.float32)
     row, column = (geometry.shape_zyx[axis] for axis in (1, 2))
     hu[:, row // 4 : row // 2, column // 8 : column // 2] = 1000
@@ -484,8 +486,7 @@ def test_no_more_pixels_are_made_than_a_screen_shows_while_slices_follow_each_ot
         return image.height(), image.width()
 
     thinned = bright()
-    assert size()[1] == column // across
-    assert size()[0] == row // max(1, round(across * spacing_mm[0] / spacing_mm[1]))
+    assert size() == (math.ceil(row / steps[0]), math.ceil(column / steps[1]))
     qtbot.waitUntil(lambda: size() == (row, column))
     qtbot.waitUntil(lambda: pane._smooth)
     QApplication.processEvents()
@@ -496,7 +497,7 @@ def test_where_voxels_are_seen_outlines_are_drawn_at_once(scrolled, store):
     store.change_view(zoom=3.0, cursor_zyx=(6, 200, 200))
     scrolled.refresh()
     (pane,) = scrolled.panes
-    assert pane._quiet.isActive()
+    assert pane._is_hurried
     assert not traced(pane)[0]
 
 
@@ -506,7 +507,7 @@ def test_outlines_that_are_drawn_stay_drawn_while_the_window_changes(scrolled, s
     for high in (300.0, 350.0, 400.0):
         store.change_view(window_hu=(-500.0, high))
         scrolled.refresh()
-        assert pane._quiet.isActive()
+        assert pane._is_hurried
         assert not traced(pane)[0]
 
 
@@ -517,8 +518,72 @@ def test_no_sketch_stays_that_began_before_the_rest_and_was_shown_after_it(scrol
     drawing = pane.drawing(scrolled._resolved(Slot("axial", "fixed")))
     next(drawing)
     next(drawing)
-    pane._quiet.stop()
-    pane._paint_smoothly()
+    pane._turns.rest.stop()
+    pane._turns.rest.timeout.emit()
     for _ in drawing:
         pass
     qtbot.waitUntil(lambda: not traced(pane)[0])
+
+
+def every(pane):
+    return {known.every for known in pane._images.values()}
+
+
+def test_hatching_stays_as_dense_while_slices_follow_each_other(scrolled, store):
+    """Stripes come again every eight pixels."""
+    (pane,) = scrolled.panes
+    for zoom in (1.0, 0.9, 0.75, 0.6, 0.5, 0.4, 0.3, 0.25):
+        for z in (2, 3):
+            store.change_view(zoom=zoom, cursor_zyx=(z, 200, 200))
+            scrolled.refresh()
+        assert all(step > 1 and step % 4 for steps in every(pane) for step in steps)
+
+
+def test_a_pane_made_again_across_the_rest_ends_with_all_pixels(scrolled, qtbot):
+    """As on a resize in the midst of a scroll."""
+    (pane,) = scrolled.panes
+    assert every(pane) != {(1, 1)}
+    making = pane._make_again()
+    next(making)
+    pane._turns.rest.stop()
+    pane._turns.rest.timeout.emit()
+    for _ in making:
+        pass
+    qtbot.waitUntil(lambda: every(pane) == {(1, 1)} and not pane._has_sketches())
+
+
+def test_a_pane_that_was_hidden_at_the_rest_ends_with_all_pixels(scrolled, store, qtbot):
+    scrolled.hide()
+    (pane,) = scrolled.panes
+    pane._painted = None
+    for z in (2, 3):
+        store.change_view(cursor_zyx=(z, 200, 200))
+        scrolled.refresh()
+    qtbot.waitUntil(lambda: not pane._is_hurried)
+    assert every(pane) != {(1, 1)}
+    scrolled.show()
+    qtbot.waitUntil(lambda: every(pane) == {(1, 1)})
+
+
+def test_the_rest_comes_while_the_picture_is_moved(scrolled, store, qtbot):
+    (pane,) = scrolled.panes
+    assert pane._is_hurried
+    pan = iter(range(1000))
+
+    def rests_while_moved():
+        store.change_view(pan_zyx_mm=(0.0, 0.0, 0.1 * next(pan)))
+        scrolled.refresh()
+        return not pane._is_hurried and every(pane) == {(1, 1)}
+
+    qtbot.waitUntil(rests_while_moved)
+
+
+def test_one_step_is_drawn_with_all_pixels_in_all_panes(scrolled, store, qtbot):
+    store.set_view(store.view.arranged("sheet"))
+    scrolled.refresh()
+    qtbot.waitUntil(lambda: not any(pane._is_hurried for pane in scrolled.panes))
+    store.change_view(cursor_zyx=(2, 201, 201))
+    scrolled.refresh()
+    shown = [pane for pane in scrolled.panes if pane._images]
+    assert len(shown) == 3
+    assert all(every(pane) == {(1, 1)} and pane._smooth for pane in shown)
