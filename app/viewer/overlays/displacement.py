@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from types import MappingProxyType
 
 import numpy as np
@@ -10,11 +11,14 @@ from numpy.typing import NDArray
 from app.texts import mark, tr
 from app.viewer.layers import ABOVE_RGB, BELOW_RGB, RGB, ColorBar, Layer, Pixels, SliceContext
 from app.viewer.view_state import QuantityName
-from engine.shapes import HuArray
+from engine.shapes import HuArray, MaskArray
 
 LONGEST_MM = 20.0
 MOST_CHANGED_MM = 5.0
 _ALPHA = 150
+_STEPS = 1024
+"""Of colours between the first and the last."""
+
 STOPS: tuple[RGB, ...] = ((0, 0, 4), (87, 16, 110), (188, 55, 84), (249, 142, 9), (252, 255, 164))
 """Five colours of the perceptually uniform map `inferno`."""
 
@@ -36,7 +40,8 @@ _PATIENT_AXIS: dict[QuantityName, int] = {"left": 0, "back": 1, "head": 2}
 
 def layer(context: SliceContext) -> Layer:
     """A wash of colour over the body."""
-    return Layer(context.key("displacement", context.view.quantity), lambda: _colored(context))
+    key = context.key("displacement", context.view.quantity)
+    return Layer(key, lambda: context.once(key, lambda: _colored(context)))
 
 
 def bar(context: SliceContext) -> ColorBar:
@@ -59,11 +64,7 @@ def _colored(context: SliceContext) -> Pixels:
     values = values_mm(context)
     low = -_most_mm(quantity) if quantity in _PATIENT_AXIS else 0.0
     stops = _SIGNED_STOPS if quantity in _PATIENT_AXIS else STOPS
-    pixels = colored(values, stops, low, _most_mm(quantity))
-    body = context.body()
-    if body is not None:
-        pixels[~body, 3] = 0
-    return pixels
+    return colored(values, stops, low, _most_mm(quantity), context.body())
 
 
 def values_mm(context: SliceContext) -> HuArray:
@@ -81,14 +82,26 @@ def values_mm(context: SliceContext) -> HuArray:
     return length
 
 
-def colored(values: HuArray, stops: tuple[RGB, ...], low: float, high: float) -> NDArray[np.uint8]:
-    """(rows, columns, 4) uint8: values from low to high through evenly placed colours."""
-    steps = np.linspace(low, high, len(stops))
-    pixels = np.empty((*values.shape, 4), dtype=np.uint8)
-    for channel, along in enumerate(zip(*stops, strict=True)):
-        pixels[..., channel] = np.interp(values, steps, along)
-    pixels[..., 3] = _ALPHA
-    return pixels
+def colored(
+    values: HuArray, stops: tuple[RGB, ...], low: float, high: float, where: MaskArray | None = None
+) -> NDArray[np.uint8]:
+    """(rows, columns, 4) uint8: values from low to high through evenly placed colours; clear where a mask is not."""
+    steps = (values - np.float32(low)) * np.float32((_STEPS - 1) / (high - low))
+    np.clip(steps, 0, _STEPS - 1, out=steps)
+    pixels = _table(stops).take((steps + np.float32(0.5)).astype(np.intp))
+    if where is not None:
+        pixels *= where
+    return pixels.view(np.uint8).reshape(*values.shape, 4)
+
+
+@lru_cache(maxsize=4)
+def _table(stops: tuple[RGB, ...]) -> NDArray[np.uint32]:
+    """RGBA in one number at each step between the first colour and the last."""
+    colors = np.full((_STEPS, 4), _ALPHA, np.uint8)
+    places, along = np.linspace(0, 1, len(stops)), np.linspace(0, 1, _STEPS)
+    for channel, values in enumerate(zip(*stops, strict=True)):
+        colors[:, channel] = np.interp(along, places, values)
+    return colors.view(np.uint32).ravel()
 
 
 def _most_mm(quantity: QuantityName) -> float:

@@ -15,7 +15,8 @@ _RGB = (120, 220, 160)
 def strokes(context: SliceContext) -> Strokes:
     """Lines of the grid, each point where the displacement in the plane takes it; inside the body only."""
     zoom = max(context.view.zoom, 1.0)
-    return Strokes(context.key("grid", zoom), lambda: _drawn(context, zoom))
+    key = context.key("grid", zoom)
+    return Strokes(key, lambda: context.once(key, lambda: _drawn(context, zoom)))
 
 
 def _drawn(context: SliceContext, zoom: float) -> tuple[Stroke, ...]:

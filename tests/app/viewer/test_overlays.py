@@ -7,6 +7,7 @@ import pytest
 
 from app.viewer.layers import SliceContext
 from app.viewer.overlays import OVERLAYS
+from app.viewer.overlays.displacement import colored as displacement_colored
 from app.viewer.overlays.displacement import values_mm
 from app.viewer.overlays.jacobian import colored
 from app.viewer.pane_state import resolve
@@ -69,6 +70,16 @@ def test_directions_of_the_displacement_are_those_of_the_patient(pictures, quant
     shown = replace(pictures, geometry=OBLIQUE, displacement_vox=displacement)
     context = SliceContext(shown, replace(VIEW, quantity=quantity), plane_of(OBLIQUE, "coronal"), "warped")
     np.testing.assert_allclose(values_mm(context), expected_mm, rtol=1e-5)
+
+
+def test_colours_run_evenly_through_their_stops_and_are_clear_beside_the_body():
+    values = np.array([[-9.0, 0.0, 5.0, 10.0, 20.0, 99.0]], dtype=np.float32)
+    stops = ((0, 0, 0), (100, 200, 50), (250, 0, 100))
+    pixels = displacement_colored(values, stops, 0.0, 20.0, np.array([[True, True, True, True, True, False]]))
+    expected = [(0, 0, 0), (0, 0, 0), (50, 100, 25), (100, 200, 50), (250, 0, 100)]
+    np.testing.assert_allclose(pixels[0, :5, :3], expected, atol=1)
+    assert np.unique(pixels[0, :5, 3]).size == 1
+    assert pixels[0, 5, 3] == 0
 
 
 def test_what_changed_since_another_state(pictures):
