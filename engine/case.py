@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from uuid import uuid4
 
@@ -11,6 +12,7 @@ from engine.errors import InputError
 from engine.guidance import Guidance
 from engine.regions import Regions
 from engine.registration import Registration
+from engine.shapes import PointArray
 from engine.structures import Structures
 from engine.volume import Volume
 
@@ -137,12 +139,12 @@ class Case:
         way = (self.states[number] for number in reversed(self.way_to(self.cursor)))
         return next(s for s in way if all(step.name.split()[0] in _FIRST_STEPS for step in s.steps))
 
-    def pair_distances_mm(self, registration: Registration | None = None) -> list[float]:
-        """|T(p) − q| of each pair of points of the guidance, at the current state if none is given."""
+    def pair_distances_mm(self, map_points: Callable[[PointArray], PointArray] | None = None) -> list[float]:
+        """|T(p) − q| in mm of each pair of points of the guidance, by the T of the current state if none is given."""
         fixed_mm, moving_mm = self.guidance.fixed_points_mm, self.guidance.moving_points_mm
         if not len(fixed_mm):
             return []
-        mapped_mm = (registration or self.current).map_points(fixed_mm)
+        mapped_mm = (map_points or self.current.map_points)(fixed_mm)
         return [float(d) for d in np.linalg.norm(mapped_mm - moving_mm, axis=1)]
 
     def after(self, registration: Registration) -> Case:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -62,21 +63,28 @@ def case_sheet(case: Case, warped_hu: HuArray, box: Box | None) -> Picture:
     return np.concatenate(padded)
 
 
-def state_thumbnail(case: Case, registration: Registration, warped_hu: HuArray) -> Picture:
+def state_thumbnail(case: Case, registration: Registration) -> Picture:
     """(height, width, 3) RGB, at most `THUMBNAIL` a side: what is left of the difference on one axial slice.
 
-    Through the box of the state's own step, or through the middle of the image where it has none.
+    Through the box of the state's own step, or through the middle of the image where it has none. Only that part of
+    the moving image is warped.
     """
+    from engine.spatial.volume_warp import warped_volume
+
     step = registration.steps[-1] if registration.steps else None
     z, y, x = case.fixed.geometry.shape_zyx
     box = Box.whole((z, y, x)) if step is None or step.box is None else step.box
-    index = ((box.z0 + box.z1) // 2, *box.grown(_THUMBNAIL_MARGIN, (z, y, x)).slices_zyx[1:])
-    warped = warped_hu[index]
+    middle = (box.z0 + box.z1) // 2
+    part = replace(box.grown(_THUMBNAIL_MARGIN, (z, y, x)), z0=middle, z1=middle + 1)
+    index, displacement_vox = part.slices_zyx, registration.displacement_vox[(slice(None), *part.slices_zyx)]
+    shown = Registration(case.fixed.geometry.cropped(part), registration.rigid, np.ascontiguousarray(displacement_vox))
+    warped = warped_volume(case.moving, shown)
     seen = case.fixed.valid[index] & (warped > PADDING_HU)
     difference = np.where(seen, case.fixed.hu[index] - warped, np.float32(0))
     down, across = case.fixed.geometry.spacing_zyx_mm[1:]
-    fine_mm = max(difference.shape[0] * down, difference.shape[1] * across) / THUMBNAIL
-    return _resized(_signed(difference, _THUMBNAIL_WINDOW_HU), (down, across), fine_mm)
+    _, height, width = part.shape_zyx
+    fine_mm = max(height * down, width * across) / THUMBNAIL
+    return _resized(_signed(difference[0], _THUMBNAIL_WINDOW_HU), (down, across), fine_mm)
 
 
 def _slice(volume: HuArray, axis: int, index: int) -> HuArray:

@@ -206,8 +206,10 @@ def _general(case: Case, settings: GeneralSettings, device: torch.device) -> Job
 
 
 def _iso(case: Case, settings: IsoSettings, device: torch.device, preview: bool, watched: Box | None) -> Job[_Result]:
-    from engine.optimize.iso import ImageSettings, Watched, iso
+    from engine.optimize.iso import ImageSettings, Refined, Watched, iso
 
+    whole = Box.whole(case.fixed.geometry.shape_zyx)
+    before_hu = _rmse_hu_in(whole, case)
     error_hu = None if watched is None else _rmse_hu_in(watched, case)
     model = _network_of(case)
     similarity = _similarity(case, settings.by, settings.similarity)
@@ -222,6 +224,10 @@ def _iso(case: Case, settings: IsoSettings, device: torch.device, preview: bool,
         case.guidance,
     )
     refined = yield from iso(case.fixed, case.moving, case.current, image_settings, device, preview)
+    if not refined.error_may_grow and refined.displacement_vox is not case.current.displacement_vox:
+        after_hu = _rmse_hu_in(whole, case, replace(case.current, displacement_vox=refined.displacement_vox))
+        if before_hu is not None and after_hu is not None and after_hu >= before_hu:
+            refined = Refined.nothing_better(case.current, refined.iterations)
     changes: dict[str, Any] = {"displacement_vox": refined.displacement_vox}
     if settings.by == "network":
         changes |= {"model": model, "weights": refined.weights}
@@ -229,13 +235,13 @@ def _iso(case: Case, settings: IsoSettings, device: torch.device, preview: bool,
     return _Result(changes, "iso", refined.iterations, notes)
 
 
-def _rmse_hu_in(box: Box, case: Case) -> float | None:
-    """Over the voxels of a box that both scanners saw, if there are any."""
+def _rmse_hu_in(box: Box, case: Case, registration: Registration | None = None) -> float | None:
+    """Over the voxels of a box that both scanners saw, if there are any; of the current state if no other is given."""
     from engine.metrics import rmse_hu
     from engine.optimize.guide import compared
 
     part = box.checked(case.fixed.geometry.shape_zyx).slices_zyx
-    warped = warped_hu(case)[part]
+    warped = warped_hu(case, registration)[part]
     seen = compared(case.fixed, case.guidance).valid[part] & (warped > PADDING_HU)
     return rmse_hu(case.fixed.hu[part], warped, seen) if seen.any() else None
 

@@ -21,7 +21,7 @@ from engine.optimize.pair_grid import PairGrid, at_spacing, near_patient
 from engine.optimize.parametrize import ControlGrid, NetworkChange
 from engine.optimize.previews import Drawn, Sight, in_hu
 from engine.preprocess import body_box
-from engine.progress import Job
+from engine.progress import Job, to_its_end
 from engine.registration import Registration
 from engine.roi import Box
 from engine.shapes import DisplacementArray
@@ -47,25 +47,37 @@ _CONTROL_STRIDE = 2
 """Voxels from control point to control point. With the same weight in mm² three are as good on phantoms, and worse on a
 real pair."""
 
+AFTER_STOP = 10
+"""Iterations at the finest level after STOP at a coarser one, whose state often fits worse at the voxels than the
+start."""
+
 _SETTLES_AFTER = 100
 """Iterations by field: more lower the error in HU and lead landmarks of phantoms away (tests/benchmarks/results.md)."""
 
 _START_SIGMA_VOX = 2.0
 """Of the coarse level: the distance of its control points."""
 
-_NOTHING_BETTER = ("nothing better found",)
 _COARSE_SHARE = 0.6
 """Share of the iterations that goes to the coarse level."""
 
 
 @dataclass(frozen=True, slots=True)
 class Refined:
-    """The refined displacement, the iterations that were run, and adapted weights if a network was refined."""
+    """The refined displacement, the iterations that were run, and adapted weights if a network was refined.
+
+    `error_may_grow`: whether it is to be kept where the error of the image does not fall, as guidance may ask for.
+    """
 
     displacement_vox: DisplacementArray
     iterations: int
     weights: dict[str, Any] | None = None
     notes: tuple[str, ...] = ()
+    error_may_grow: bool = False
+
+    @classmethod
+    def nothing_better(cls, start: Registration, iterations: int, notes: tuple[str, ...] = ()) -> Refined:
+        """The start as it was."""
+        return cls(start.displacement_vox, iterations, start.weights, ("nothing better found", *notes))
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,15 +116,16 @@ def iso(
 def _by_field(
     fixed: Volume, moving: Volume, start: Registration, settings: ImageSettings, device: torch.device, preview: bool
 ) -> Job[Refined]:
-    """Optimise the displacement itself, coarse to fine; what is kept is the best state at the finest level reached.
+    """Optimise the displacement itself, coarse to fine; what is kept is the best state at the finest level.
 
-    The search sets out from a smooth image of the start, since its own field could not take the roughness of the start
-    away again: from the start as it is, the target error ends higher (tests/benchmarks/results.md).
+    STOP at the coarse level still ends with a few iterations at the fine one. The search sets out from a smooth image
+    of the start, since its own field could not take the roughness of the start away again: from the start as it is, the
+    target error ends higher (tests/benchmarks/results.md).
     """
     coarse = round(settings.iterations * _COARSE_SHARE)
     found: Tensor | None = None
     geometry: Geometry | None = None
-    before, better = 0, False
+    done, last, stopped, better, is_guided = 0, settings.iterations, False, False, False
     notes: dict[str, None] = {}
     finest_mm = finest_spacing_mm(fixed)
     smoothness = settings.smoothness
@@ -120,7 +133,8 @@ def _by_field(
         cell_mm = _CONTROL_STRIDE * finest_mm
         smoothness = settings.stiffness * usual_smoothness(fixed, moving, settings.similarity, cell_mm)
     levels = ((2 * working_spacing_mm(fixed), coarse), (finest_mm, settings.iterations - coarse))
-    for spacing_mm, count in levels:
+    for spacing_mm, planned in levels:
+        count = last - done if stopped else planned
         if count == 0:
             continue
         grid = at_spacing(fixed, moving, start.rigid, spacing_mm, device)
@@ -132,16 +146,17 @@ def _by_field(
         problem = _problem(fixed, start, begin, lambda whole: whole, settings, smoothness, preview)
         problem = replace(problem, coarse_step=_CONTROL_STRIDE, settles_after=_SETTLES_AFTER)
         control = ControlGrid(grid.geometry.shape_zyx, _CONTROL_STRIDE, device, carried)
-        outcome: Outcome = yield from descend(problem, control, count, before, settings.iterations)
+        job = descend(problem, control, count, done, last)
+        outcome: Outcome = yield from (to_its_end(job) if stopped else job)
         found, geometry, notes = outcome.residual, grid.geometry, notes | dict.fromkeys(outcome.notes)
-        before = outcome.iterations
+        done, is_guided = outcome.iterations, problem.guiding is not None
         better = outcome.mse < begin.mse or _follows_better(problem, begin.displacement_vox, outcome.residual)
         if outcome.stopped:
-            break
+            last, stopped = min(last, done + AFTER_STOP), True
     if found is None or geometry is None or not better:
-        return Refined(start.displacement_vox, before, notes=(*_NOTHING_BETTER, *notes))
+        return Refined.nothing_better(start, done, tuple(notes))
     displacement, folded = finished(found, geometry, start.fixed)
-    return Refined(displacement, before, notes=(*fold_notes(folded), *notes))
+    return Refined(displacement, done, None, (*fold_notes(folded), *notes), is_guided)
 
 
 def _follows_better(problem: Problem, before: Tensor, after: Tensor) -> bool:
@@ -177,12 +192,12 @@ def _problem(
     """To find what `total` turns into the best displacement."""
     grid, seen = begin.grid, begin.seen
     everywhere = torch.ones_like(grid.fixed)
-    whole_hu = whole_rmse_hu(fixed, start, valid_round_patient(fixed), begin.mse)
+    whole_hu = whole_rmse_hu(start, begin.mse)
     box, box_hu = None, None
     if settings.watched is not None:
         box = grid.holding(settings.watched.box, fixed.geometry) * seen
         known_mse = normalized_mse_from_hu(settings.watched.rmse_hu)
-        box_hu = told_rmse_hu(known_mse, 1.0, grid.mse(grid.warped(begin.displacement_vox), box))
+        box_hu = told_rmse_hu(known_mse, known_mse, grid.mse(grid.warped(begin.displacement_vox), box))
     guidance = guiding(settings.guidance, grid, start)
     return Problem(
         "iso",
@@ -203,25 +218,23 @@ def _problem(
     )
 
 
-def told_rmse_hu(known_mse: float, share: float, start_mse: float) -> Callable[[float], float]:
+def told_rmse_hu(known_mse: float, part_mse: float, start_mse: float) -> Callable[[float], float]:
     """From the squared error of a part on a working grid to the RMSE in HU that is told of an image that holds it.
 
-    `known_mse`: of the image before, `share`: of its voxels that lie in the part, `start_mse`: of the part before. What
-    is not the part's, or what the working grid does not see of the noise, stays as it is.
+    `known_mse`: of the image at its voxels before, `part_mse`: how much of that is the part's, `start_mse`: of the part
+    before on the working grid, which knows no more than how its own error changes in proportion: what is fine is
+    blurred there.
     """
-    rest = max(0.0, known_mse - share * start_mse)
+    rest, share = max(0.0, known_mse - part_mse), part_mse / start_mse if start_mse else 0.0
     return lambda mse: hu_from_normalized_rmse(rest + share * mse)
 
 
-def whole_rmse_hu(fixed: Volume, start: Registration, voxels: int, start_mse: float) -> Callable[[float], float]:
-    """`told_rmse_hu` of the whole image as the last step left it, for a part of that many of its valid voxels."""
-    last_mse = normalized_mse_from_hu(start.steps[-1].rmse_hu) if start.steps else 0.0
-    return told_rmse_hu(last_mse, voxels / max(1, int(np.count_nonzero(fixed.valid))), start_mse)
-
-
-def valid_round_patient(fixed: Volume) -> int:
-    """Valid voxels of an image where a whole-image refinement works."""
-    return int(np.count_nonzero(fixed.valid[body_box(fixed).slices_zyx]))
+def whole_rmse_hu(start: Registration, start_mse: float, part_mse: float | None = None) -> Callable[[float], float]:
+    """`told_rmse_hu` of the whole image as the last step left it. `part_mse`: all of its error if none is given."""
+    if not start.steps:
+        return told_rmse_hu(start_mse, start_mse, start_mse)
+    known_mse = normalized_mse_from_hu(start.steps[-1].rmse_hu)
+    return told_rmse_hu(known_mse, known_mse if part_mse is None else min(part_mse, known_mse), start_mse)
 
 
 def working_spacing_mm(fixed: Volume) -> float:
@@ -268,11 +281,11 @@ def _by_network(
     change = NetworkChange(network, aligned, grid.fixed * grid.fixed_valid)
     outcome: Outcome = yield from descend(problem, change, settings.iterations)
     if not outcome.residual.any():
-        notes = (*_NOTHING_BETTER, *outcome.notes)
-        return Refined(start.displacement_vox, outcome.iterations, start.weights, notes)
+        return Refined.nothing_better(start, outcome.iterations, outcome.notes)
     displacement, folded = finished(outcome.residual, grid.geometry, fixed.geometry, start.displacement_vox)
     notes = (*fold_notes(folded), *outcome.notes)
-    return Refined(displacement, outcome.iterations, weights_at(outcome, network), notes)
+    is_guided = problem.guiding is not None
+    return Refined(displacement, outcome.iterations, weights_at(outcome, network), notes, is_guided)
 
 
 def weights_at(outcome: Outcome, network: torch.nn.Module) -> dict[str, Any]:

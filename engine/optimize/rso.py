@@ -28,11 +28,11 @@ from engine.optimize.descent import Outcome, Problem, descend
 from engine.optimize.general import case_network, network_pair
 from engine.optimize.guide import compared, guiding
 from engine.optimize.iso import (
+    AFTER_STOP,
     on_grid,
     roughness_on,
     told_rmse_hu,
     usual_smoothness,
-    valid_round_patient,
     whole_preview,
     whole_rmse_hu,
     working_spacing_mm,
@@ -55,9 +55,6 @@ _LEVELS = ((2, 0.4), (1, 0.6))
 _SETTLES_AFTER = 100
 """Iterations by field: four times as many end where these do, on phantoms and on a real pair
 (tests/benchmarks/results.md)."""
-
-_AFTER_STOP = 10
-"""Iterations at the voxels after STOP at a coarser level, whose state alone often fits worse there than the start."""
 
 _CONTROL_STRIDE = 3
 _STIFFER = 1.6
@@ -121,8 +118,10 @@ class Region:
                 "The box holds no voxel that both scanners saw; draw it where the two images overlap and "
                 "nothing is excluded."
             )
-        self.seen_voxels = int(seen.sum())
-        self.box_mse = self.voxels.grid.mse(self.voxels.grid.warped(self.start), self.seen_in_box)
+        warped = self.voxels.grid.warped(self.start)
+        self.box_mse = self.voxels.grid.mse(warped, self.seen_in_box)
+        seen_share = float(seen.sum()) / max(1, int(np.count_nonzero(fixed.valid)))
+        self.part_mse = seen_share * self.voxels.grid.mse(warped, seen)
 
     def on(self, spacing_xyz_mm: Triple | None = None, multiple_of: int = 1, least: int = 1) -> _Working:
         """The same on a grid of another spacing, in sizes that a network takes."""
@@ -269,8 +268,8 @@ def _crop_problem(
     grid = working.grid
     seen = grid.mask(working.start)
     before = grid.warped(working.start)
-    whole_hu = whole_rmse_hu(crop.fixed, crop.registration, crop.seen_voxels, grid.mse(before, seen))
-    box_hu = told_rmse_hu(crop.box_mse, 1.0, grid.mse(before, seen * working.region))
+    whole_hu = whole_rmse_hu(crop.registration, grid.mse(before, seen), crop.part_mse)
+    box_hu = told_rmse_hu(crop.box_mse, crop.box_mse, grid.mse(before, seen * working.region))
     return Problem(
         settings.stage,
         grid,
@@ -335,7 +334,7 @@ def _crop_by_field(crop: Region, settings: RegionalSettings, preview: bool) -> J
         notes |= dict.fromkeys(outcome.notes)
         found, done = (replace(outcome, notes=tuple(notes)), working), outcome.iterations
         if outcome.stopped:
-            last, stopped = min(last, done + _AFTER_STOP), True
+            last, stopped = min(last, done + AFTER_STOP), True
     assert found is not None
     return found
 
@@ -366,8 +365,8 @@ def _by_image(
     base = on_grid(start, grid.geometry, device)
     in_box, seen = grid.holding(settings.box, fixed.geometry), grid.mask(base)
     before = grid.warped(base)
-    whole_hu = whole_rmse_hu(fixed, start, valid_round_patient(fixed), grid.mse(before, seen))
-    box_hu = told_rmse_hu(crop.box_mse, 1.0, grid.mse(before, seen * in_box))
+    whole_hu = whole_rmse_hu(start, grid.mse(before, seen))
+    box_hu = told_rmse_hu(crop.box_mse, crop.box_mse, grid.mse(before, seen * in_box))
     problem = Problem(
         settings.stage,
         grid,

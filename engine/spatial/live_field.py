@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 
 from engine.geometry import Geometry
 from engine.progress import Preview
-from engine.shapes import BlockPart, DisplacementArray, HuArray
+from engine.registration import Registration
+from engine.roi import Box
+from engine.shapes import BlockPart, DisplacementArray, HuArray, Matrix, PointArray
 from engine.spatial.oblique import Section
 
 
@@ -41,6 +43,18 @@ class LiveField:
 
     def __iter__(self) -> Iterator[LiveComponent]:
         return iter([LiveComponent(self, axis) for axis in range(3)])
+
+    def map_points(self, rigid: Matrix, point_xyz_mm: PointArray) -> PointArray:
+        """T of points (N, 3) in fixed patient space, as `Registration.map_points` has it."""
+        return np.concatenate([self._round(point, rigid).map_points(point) for point in np.atleast_2d(point_xyz_mm)])
+
+    def _round(self, point_mm: PointArray, rigid: Matrix) -> Registration:
+        """The voxels between which a point lies, or those nearest to it."""
+        index_zyx = self._fixed.indices(point_mm[np.newaxis])[0][::-1]
+        low = [int(np.clip(i, 0, max(0, n - 2))) for i, n in zip(index_zyx, self.shape[1:], strict=True)]
+        z, y, x = ((i, min(i + 2, n)) for i, n in zip(low, self.shape[1:], strict=True))
+        near = Box(*x, *y, *z)
+        return Registration(self._fixed.cropped(near), rigid, self[(slice(None), *near.slices_zyx)])
 
     @cached_property
     def scale(self) -> NDArray[np.float32]:

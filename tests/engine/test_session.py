@@ -156,6 +156,26 @@ def test_iso_refines_the_whole_image(by: str, case: Case, weights: Path) -> None
     assert result.model == f"general={weights}"
 
 
+@pytest.mark.parametrize("error_may_grow", [False, True])
+def test_what_raises_the_error_at_the_voxels_is_kept_only_for_guidance(
+    error_may_grow: bool, case: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A working grid may see less of an error than the voxels do."""
+    case = case.after(finish(run_step(case, AlignSettings(), ONE_THREAD)))
+    worse = np.full_like(case.current.displacement_vox, 1.5)
+
+    def iso(*_: object) -> Job[Refined]:
+        yield Progress("iso", 1, 1)
+        return Refined(worse, 1, error_may_grow=error_may_grow)
+
+    monkeypatch.setattr("engine.optimize.iso.iso", iso)
+    found = finish(run_step(case, IsoSettings(1), ONE_THREAD))
+
+    assert (found.displacement_vox is worse) is error_may_grow
+    assert found.steps[-1].notes == (() if error_may_grow else ("nothing better found",))
+    assert (found.steps[-1].rmse_hu > case.current.steps[-1].rmse_hu) is error_may_grow
+
+
 def test_a_model_without_a_network_registers_and_leaves_refinement_to_the_default_network(
     case: Case, weights: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

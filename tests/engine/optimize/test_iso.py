@@ -14,7 +14,7 @@ from engine.models import load_network
 from engine.optimize.iso import ImageSettings, Refined, Watched, finest_spacing_mm, iso
 from engine.preprocess import body_box, body_of
 from engine.progress import STOP, Job, PreviewClock, Progress, finish
-from engine.registration import Registration
+from engine.registration import Registration, Step
 from engine.roi import Box
 from engine.spatial.jacobian import jacobian_determinant
 from engine.spatial.live_field import LiveField
@@ -93,19 +93,47 @@ def test_a_network_s_own_copy_is_adapted(finished_run, stable_model: str) -> Non
     assert not torch.equal(weights["flow.weight"], shipped["flow.weight"])
 
 
-@pytest.mark.parametrize("after", [1, 3])
-def test_stop_returns_the_best_so_far_at_either_level(after: int, jobs: Jobs, pair, start: Registration) -> None:
-    """Two iterations at 5.4 mm, two at 2.7 mm."""
+def _stopped(job: Job[Refined]) -> Refined:
+    """What a job returns to one who asks it to stop at every report."""
+    while True:
+        try:
+            job.send(STOP)
+        except StopIteration as end:
+            refined: Refined = end.value
+            return refined
+
+
+@pytest.mark.parametrize(("after", "ended"), [(1, 4), (3, 3)])
+def test_stop_returns_the_best_so_far_of_the_fine_level(
+    after: int, ended: int, jobs: Jobs, pair, start: Registration
+) -> None:
+    """Two iterations at 5.4 mm, two at 2.7 mm: after STOP at the first level those of the second still follow."""
     job = jobs["field"]()
     for _ in range(after):
         next(job)
 
-    with pytest.raises(StopIteration) as end:
-        job.send(STOP)
+    refined = _stopped(job)
 
-    refined: Refined = end.value.value
-    assert refined.iterations == after
+    assert refined.iterations == ended
     assert _rmse_hu(pair, replace(start, displacement_vox=refined.displacement_vox)) < _rmse_hu(pair, start)
+
+
+@pytest.mark.parametrize("start_is_recorded", [True, False])
+def test_the_error_told_falls_in_proportion_to_that_of_the_working_grid(
+    start_is_recorded: bool, pair, start: Registration
+) -> None:
+    """It begins with that of the last step and ends near what the result has at the voxels."""
+    before_hu = _rmse_hu(pair, start)
+    if start_is_recorded:
+        start = start.after(Step("general", {}, 1, 0.1, before_hu, 0.0, 1.0, 0.0))
+    reports: list[Progress] = []
+
+    refined = finish(_by_field(pair.fixed, pair.moving, start, 60), reports.append)
+
+    after_hu = _rmse_hu(pair, replace(start, displacement_vox=refined.displacement_vox))
+    assert after_hu < 0.8 * before_hu
+    told_hu = min(report.rmse_hu for report in reports)
+    assert told_hu == pytest.approx(after_hu, rel=0.2 if start_is_recorded else 0.4)
 
 
 def test_nothing_better_is_an_answer(pair) -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from engine.geometry import Geometry
 from engine.progress import Preview
+from engine.registration import Registration
 from engine.roi import Box
 from engine.spatial.jacobian import jacobian_determinant
 from engine.spatial.live_field import LiveField
@@ -59,6 +60,20 @@ def test_what_was_before_is_left_as_it_was(field) -> None:
     np.testing.assert_array_equal(found[0][1, :, :], whole[0][1])
     assert not np.shares_memory(found[0][7, :, :], found.before)
     np.testing.assert_array_equal(found.before, before)
+
+
+def test_points_are_mapped_as_by_the_whole_field(field, oblique, make_registration) -> None:
+    """Inside the grid, at its outermost voxels, half a voxel beyond them, and outside."""
+    found, whole = field
+    rigid = make_registration(oblique).rigid
+    sizes = np.array(oblique.size_xyz)
+    index = np.random.default_rng(4).uniform(-1.0, sizes, (200, 3))
+    index = np.concatenate([index, [[0, 0, 0], sizes - 1, sizes - 0.6, [-0.4, 3.3, 5], sizes + 1]])
+    points_mm = oblique.points(index)
+
+    mapped_mm = found.map_points(rigid, points_mm)
+
+    np.testing.assert_allclose(mapped_mm, Registration(oblique, rigid, whole).map_points(points_mm), atol=1e-4)
 
 
 def test_contours_are_carried_as_by_the_whole_field(field, oblique, aligned, make_registration) -> None:
