@@ -15,7 +15,8 @@ from app.store import Store
 from app.worker import Worker, job_of
 from engine.case import Case
 
-_KEPT = 2
+_KEPT = 5
+"""Pieces of work that were left unsaved."""
 
 
 def autosave_root() -> Path:
@@ -26,6 +27,11 @@ def unsaved_cases() -> list[Path]:
     """Folders of work that was never saved, the newest first."""
     folders = [folder for folder in _folders() if (folder / "case.json").is_file()]
     return sorted(folders, key=lambda folder: folder.stat().st_mtime, reverse=True)
+
+
+def home_of(case_id: str) -> Path | None:
+    """Where the unsaved work on a case is kept."""
+    return next(iter(_homes_of(case_id)), None)
 
 
 class Autosave(QObject):

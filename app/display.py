@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -43,6 +44,7 @@ _REST_MS = 150
 class Display(QObject):
     """Owner of `store.pictures`. `_under`: what previews of a box are laid over.
 
+    `_pictured`: the numbers of the states whose thumbnails were asked for.
     `_read`: displacements in files that were read, by whose they are: of the current state, the one that was left for
     it, the one that is compared with, and the one before any refinement.
     """
@@ -66,6 +68,7 @@ class Display(QObject):
         self._held: dict[str, tuple[Registration, HuArray]] = {}
         self._asked: dict[str, tuple[Registration, Task]] = {}
         self._other: int | None = None
+        self._pictured: set[int] = set()
         self._rested = QTimer(self, singleShot=True, interval=_REST_MS)
         self._rested.timeout.connect(self._draw_out)
         store.case_changed.connect(self.update_pictures)
@@ -89,6 +92,7 @@ class Display(QObject):
         if before is None:
             self._forget_all()
             self._request_body(case.fixed)
+        self._ask_thumbnails(case)
         self._shown, self._under, self._field = registration, None, None
         moving, warped = self._known_moving(case), self._known_warped(registration)
         shown = Pictures(
@@ -143,8 +147,7 @@ class Display(QObject):
         self.update_pictures()
 
     def remember(self, registration: Registration, warped_hu: HuArray) -> None:
-        """Keep a warped image, and have a thumbnail made of it."""
-        self._ask_thumbnail(registration, warped_hu)
+        """Keep a warped image."""
         self._warped[id(registration)] = (registration, warped_hu)
         most = max(1, min(_REMEMBERED, _REMEMBERED_BYTES // max(1, warped_hu.nbytes)))
         while len(self._warped) > most:
@@ -213,6 +216,7 @@ class Display(QObject):
     def _forget_all(self) -> None:
         self._shown, self._under, self._field, self._aligned, self._moved = None, None, None, None, None
         self._warped.clear()
+        self._pictured.clear()
         self._held.clear()
         self._read.clear()
         for _, task in self._asked.values():
@@ -266,7 +270,6 @@ class Display(QObject):
         if self._asked.get(role, (None, None))[1] is task:
             del self._asked[role]
             self._know_read(role, registration.displacement_vox)
-            self._ask_thumbnail(registration, warped_hu)
             self._keep_held(role, (registration, warped_hu))
 
     def _keep_held(self, role: str, held: tuple[Registration, HuArray] | None) -> None:
@@ -280,18 +283,18 @@ class Display(QObject):
         if self._store.pictures is not None:
             self._set(self._store.pictures)
 
-    def _ask_thumbnail(self, registration: Registration, warped_hu: HuArray) -> None:
-        case = self._store.case
-        if case is not None:
-            task = self._worker.submit(job_of(engine.state_thumbnail, case, registration, warped_hu))
-            task.succeeded.connect(lambda picture: self._take_thumbnail(registration, picture))
+    def _ask_thumbnails(self, case: Case) -> None:
+        """Have those made that the history lacks."""
+        for number in set(case.numbers) - self._pictured:
+            self._pictured.add(number)
+            task = self._worker.submit(job_of(engine.state_thumbnail, case, case.states[number]))
+            task.succeeded.connect(partial(self._take_thumbnail, case.fixed, number))
             task.failed.connect(self.failed)
 
-    def _take_thumbnail(self, registration: Registration, picture: Picture) -> None:
+    def _take_thumbnail(self, fixed: Volume, number: int, picture: Picture) -> None:
         case = self._store.case
-        for number in () if case is None else case.numbers:
-            if case.states[number] is registration:
-                self._store.set_thumbnail(number, picture)
+        if case is not None and case.fixed is fixed and number in case.numbers:
+            self._store.set_thumbnail(number, picture)
 
     def _request(self, case: Case, moving: HuArray | None, warped: HuArray | None) -> None:
         if self._task is not None:

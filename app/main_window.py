@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import Qt, QTimer
-from PySide6.QtGui import QCloseEvent, QDragEnterEvent, QDropEvent, QGuiApplication, QKeyEvent, QKeySequence
+from PySide6.QtGui import QCloseEvent, QDragEnterEvent, QDropEvent, QGuiApplication
 from PySide6.QtWidgets import QMainWindow, QMessageBox, QSplitter, QTabWidget, QVBoxLayout, QWidget
 
 import engine
@@ -143,13 +143,14 @@ class MainWindow(QMainWindow):
         if window is None:
             window = PopOut(self.store, self)
             window.grid.hovered.connect(self.readout.hover)
+            self.actions_table.offer_in(window, window.grid)
         window.show()
         window.raise_()
 
-    def keyReleaseEvent(self, event: QKeyEvent) -> None:  # noqa: N802
-        if not event.isAutoRepeat():
-            self.actions_table.release(QKeySequence(event.key()).toString())
-        super().keyReleaseEvent(event)
+    def grid_in_front(self) -> Grid:
+        """The images that keys are for: those of the second window while it is the active one."""
+        window = self.findChild(PopOut)
+        return window.grid if window is not None and window.isActiveWindow() else self.grid
 
     def show_keys(self) -> None:
         self._show_dialog(KeysDialog(self))
@@ -189,6 +190,12 @@ class MainWindow(QMainWindow):
                     tr("Discard"): lambda: self.worker.submit(job_of(discard, folders[0]), lasting=True),
                 },
             )
+
+    def _offer_back(self, case_id: str) -> None:
+        self.message.say(
+            tr("The work on the case before was not saved. It is kept under File, Open recent case."),
+            {tr("Go back to it"): partial(self.commands.reopen, case_id)},
+        )
 
     def offer_tour(self) -> None:
         """Offer the tour, once ever, where nothing else is said or open."""
@@ -282,7 +289,9 @@ class MainWindow(QMainWindow):
 
     def _connect(self) -> None:
         self.commands.failed.connect(self.problems.show)
+        self.commands.begun.connect(self.message.hide)
         self.commands.told.connect(self.message.say)
+        self.commands.left.connect(self._offer_back)
         self.commands.branch_changed.connect(self._ask_delete)
         self.commands.step_finished.connect(self.toast.say)
         self.run_panel.dropped.connect(self.commands.drop_planned)

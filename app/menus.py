@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 import time
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import Qt
-from PySide6.QtGui import QAction, QKeySequence
-from PySide6.QtWidgets import QMenu
+from PySide6.QtCore import QEvent, QObject, Qt
+from PySide6.QtGui import QAction, QKeyEvent, QKeySequence, QShortcutEvent
+from PySide6.QtWidgets import QMenu, QWidget
 
 from app.actions import LOCAL_MENU, MENUS, ROWS, Row
 from app.texts import tr
@@ -21,12 +20,14 @@ _HELD_S = 0.35
 """A key that is down for longer was held, not pressed."""
 
 
-class Actions:
+class Actions(QObject):
     """Actions by name, always enabled and checked as the store says."""
 
     def __init__(self, window: MainWindow) -> None:
+        super().__init__(window)
         self._store = window.store
         self._actions: dict[str, QAction] = {}
+        self._by_key = False
         self._pressed_s: dict[str, float] = {}
         menus = {name: window.menuBar().addMenu(f"&{tr(name)}") for name in MENUS}
         for row in ROWS:
@@ -44,6 +45,7 @@ class Actions:
             store.history_changed,
         ):
             signal.connect(self.update)
+        self._follow(window)
         self.update()
 
     def __getitem__(self, name: str) -> QAction:
@@ -57,11 +59,33 @@ class Actions:
             if row.checked is not None:
                 action.setChecked(row.checked(self._store))
 
-    def release(self, key: str) -> None:
-        """A key was let go: a switch that it held is off again."""
+    def offer_in(self, window: QWidget, grid: QWidget) -> None:
+        """Have the keys work in a further window too, those of `LOCAL_MENU` in its images."""
         for row in ROWS:
-            if row.held and row.key == key and time.monotonic() - self._pressed_s.pop(row.name, math.inf) > _HELD_S:
-                self._actions[row.name].trigger()
+            (grid if row.menu == LOCAL_MENU else window).addAction(self._actions[row.name])
+        self._follow(window)
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:  # noqa: N802
+        """Learn which switches a key turned on, and when it is let go, at the latest when its window is left."""
+        if isinstance(event, QShortcutEvent):
+            self._by_key = not event.isAmbiguous()
+        elif event.type() == QEvent.Type.WindowDeactivate:
+            self._let_go(list(self._pressed_s))
+        elif event.type() == QEvent.Type.KeyRelease and isinstance(event, QKeyEvent) and not event.isAutoRepeat():
+            key = QKeySequence(event.key()).toString()
+            self._let_go([row.name for row in ROWS if row.key == key])
+        return super().eventFilter(watched, event)
+
+    def _follow(self, window: QWidget) -> None:
+        """Hear of the keys that are let go in a window, and of its being left."""
+        window.installEventFilter(self)
+
+    def _let_go(self, names: list[str]) -> None:
+        """A switch that a key held is off again."""
+        for name in names:
+            pressed_s = self._pressed_s.pop(name, None)
+            if pressed_s is not None and time.monotonic() - pressed_s > _HELD_S:
+                self._actions[name].trigger()
 
     def _added(self, row: Row, window: MainWindow, menu: QMenu) -> QAction:
         tooltip = row.shown_tooltip()
@@ -75,14 +99,18 @@ class Actions:
         if row.menu == LOCAL_MENU:
             action.setShortcutContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
             window.grid.addAction(action)
+        if row.held:
+            action.installEventFilter(self)
         menu.setToolTipsVisible(True)
         menu.addAction(action)
         return action
 
     def _do(self, row: Row, window: MainWindow) -> None:
+        by_key, self._by_key = self._by_key, False
         row.slot(window)
         self.update()
-        if row.held and row.checked is not None and row.checked(self._store):
+        self._pressed_s.pop(row.name, None)
+        if by_key and row.held and row.checked is not None and row.checked(self._store):
             self._pressed_s[row.name] = time.monotonic()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,7 @@ from engine.regions import NamedBox, Regions, Use
 from engine.rigid_motion import RigidMotion
 from engine.roi import Box
 from engine.shapes import MaskArray
+from engine.spatial.live_field import LiveField
 from engine.structures import Structures
 from engine.volume import IN_HU, Volume
 
@@ -192,8 +194,7 @@ class Store(QObject):
     def set_opened(self, case: Case, folder: Path | None) -> None:
         """A case read from disk, with its boxes; with those of its steps where nobody said which it has."""
         self.fixed, self.moving = case.fixed, case.moving
-        self._begin(case)
-        self.folder, self.saved_case = folder, case if folder else None
+        self._begin(case, folder)
         boxes = _boxes_of_steps(case) if case.regions is None else case.regions.boxes
         self.set_boxes(boxes, 0 if boxes else None)
         self._guided = self.regions()
@@ -340,6 +341,17 @@ class Store(QObject):
         rigid = None if self.draft is None else self.draft.rigid()
         return Pairs.of(self.case, self.selected_pair, self.view.started_mm, rigid)
 
+    def pair_distances_mm(self) -> list[float]:
+        """How far each pair of points is off as images are shown: at the current state, by a running step or a hand."""
+        case = self.case
+        if case is None:
+            return []
+        if self.draft is not None:
+            return case.pair_distances_mm(partial(transform_points, self.draft.rigid()))
+        if self.pictures is not None and isinstance(self.pictures.displacement_vox, LiveField):
+            return case.pair_distances_mm(partial(self.pictures.displacement_vox.map_points, case.current.rigid))
+        return case.pair_distances_mm()
+
     def add_pair(self, fixed_mm: Triple, aligned_mm: Triple) -> None:
         """A place and its partner in the moving image as the rigid part shows it on the fixed grid."""
         x, y, z = transform_points(self.case.current.rigid, [aligned_mm])[0]
@@ -412,9 +424,10 @@ class Store(QObject):
         self.device = device
         self.device_changed.emit()
 
-    def _begin(self, case: Case | None) -> None:
+    def _begin(self, case: Case | None, folder: Path | None = None) -> None:
         self.change_view(other_state=None)
-        self.case, self.saved_case, self.folder, self.exported_case = case, None, None, None
+        self.case, self.exported_case = case, None
+        self.folder, self.saved_case = folder, None if folder is None else case
         self.draft = None
         self.masks = {} if case is None else _masks_from_files(case)
         self.set_boxes((), None)

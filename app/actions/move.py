@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 from app.actions.conditions import has_draft, has_pictures
 from app.actions.row import Row
 from app.viewer.by_hand import NUDGES, Nudge, nudged
-from app.viewer.planes import plane_of_keys, stepped
-from app.viewer.view_state import Slot
+from app.viewer.planes import stepped
 
 if TYPE_CHECKING:
     from app.main_window import MainWindow
@@ -29,7 +28,7 @@ def rows() -> list[Row]:
         Row("zoom_out", "Move", "Zoom out", "-", "Shrink all panes", partial(_zoom, factor=0.8)),
         Row("fit", "Move", "Fit", "0", "Show the whole image", _fit),
         Row("enlarge", "Move", "Enlarge", "Return", "One pane alone, or all of them again (or double-click it)",
-            _enlarge, has_pictures),
+            lambda w: w.grid_in_front().enlarge(), has_pictures),
     ]  # fmt: skip
 
 
@@ -42,13 +41,8 @@ def _nudge_row(name: str, text: str, key: str, tooltip: str, nudge: Nudge) -> Ro
 
 
 def _go_slices(window: MainWindow, steps: int) -> None:
-    store, view = window.store, window.store.view
-    store.set_view(stepped(view, plane_of_keys(store.pictures.geometry, view), steps))
-
-
-def _enlarge(window: MainWindow) -> None:
-    view = window.store.view
-    window.store.set_view(view.enlarged(Slot(view.plane, view.image)))
+    store = window.store
+    store.set_view(stepped(store.view, window.grid_in_front().plane_of_keys(), steps))
 
 
 def _zoom(window: MainWindow, factor: float) -> None:

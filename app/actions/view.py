@@ -51,16 +51,16 @@ def rows() -> list[Row]:
 
 def _layout_row(layout: LayoutName, key: str) -> Row:
     return Row(layout, "View", LAYOUTS[layout], key, _OF_LAYOUT[layout],
-               lambda w: w.store.set_view(w.store.view.arranged(layout)),
+               lambda w: w.grid_in_front().arrange(layout),
                checked=lambda s: s.view.layout == layout)  # fmt: skip
 
 
 def _plane_row(plane: PlaneName, key: str) -> Row:
     return Row(plane, "View", PLANE_TEXTS[plane], key, _OF_PLANE[plane],
-               lambda w: w.store.change_view(plane=plane), checked=lambda s: s.view.plane == plane)  # fmt: skip
+               lambda w: w.grid_in_front().rearrange(plane=plane), checked=lambda s: s.view.plane == plane)  # fmt: skip
 
 
 def _image_row(image: ImageName, key: str) -> Row:
     return Row(f"show_{image}", "View", IMAGES_IN_SHORT[image], f"Shift+{key}", _OF_IMAGE[image],
-               lambda w: w.store.change_view(image=image, layout="orientations"),
+               lambda w: w.grid_in_front().rearrange(image=image, layout="orientations"),
                checked=lambda s: s.view.image == image)  # fmt: skip

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -11,9 +11,12 @@ import numpy as np
 from PySide6.QtCore import Signal
 
 import engine
+from app.autosave import home_of
 from app.commands.regions import Marks
 from app.texts import mark, tr, tr_count
 from app.worker import job_of
+from engine.case import Case
+from engine.errors import InputError
 from engine.regions import Use
 from engine.shapes import MaskArray
 from engine.structures import Structures, voxel_counts
@@ -31,12 +34,14 @@ class Files(Marks):
     """Images, cases, masks and contours to open; cases and results to write."""
 
     image_needs_role = Signal(str)
+    left = Signal(str)
+    """The id of a case with unsaved work that another one took the place of."""
 
     def open_pair(self, fixed: str | Path, moving: str | Path) -> None:
         def read() -> tuple[Volume, Volume]:
             return engine.read_volume(fixed, name="fixed"), engine.read_volume(moving, name="moving")
 
-        self._begin(tr("Opening the images"), job_of(read), lambda pair: self.store.set_images(*pair))
+        self._begin(tr("Opening the images"), job_of(read), self._show_images)
 
     def add_image(self, path: str | Path, role: Role | None = None) -> None:
         """Take one image as fixed, then as moving; ask where both are there already."""
@@ -47,7 +52,7 @@ class Files(Marks):
         role = role or ("moving" if store.fixed is not None else "fixed")
 
         def place(volume: Volume) -> None:
-            store.set_images(*((volume, store.moving) if role == "fixed" else (store.fixed, volume)))
+            self._show_images((volume, store.moving) if role == "fixed" else (store.fixed, volume))
 
         title = tr("Opening the fixed image") if role == "fixed" else tr("Opening the moving image")
         self._begin(title, job_of(lambda: engine.read_volume(path, name=role)), place)
@@ -57,20 +62,34 @@ class Files(Marks):
         files: dict[Role, Sequence[Path]] = {"fixed": fixed, "moving": moving}
         kept = {"fixed": self.store.fixed, "moving": self.store.moving}
 
+        def show(read: dict[str, Volume]) -> None:
+            known = {**kept, **read}
+            self._show_images((known["fixed"], known["moving"]))
+
         def read() -> dict[str, Volume]:
             return {role: engine.read_files(paths, name=role) for role, paths in files.items() if paths}
 
-        self._begin(tr("Opening the images"), job_of(read), lambda read: self.store.set_images(**{**kept, **read}))
+        self._begin(tr("Opening the images"), job_of(read), show)
 
     def swap_images(self) -> None:
         if self._is_free():
-            self.store.set_images(self.store.moving, self.store.fixed)
+            self.begun.emit()
+            self._show_images((self.store.moving, self.store.fixed))
 
     def open_case(self, folder: str | Path, *, as_unsaved: bool = False) -> None:
         folder = Path(folder)
-        home = None if as_unsaved else folder
-        read = job_of(lambda: engine.open_case(folder))
-        self._begin(tr("Opening the case"), read, lambda case: self.store.set_opened(case, home))
+        self._open(lambda: engine.open_case(folder), None if as_unsaved else folder)
+
+    def reopen(self, case_id: str) -> None:
+        """Open the unsaved work on a case again, once it is written."""
+
+        def read() -> Case:
+            folder = home_of(case_id)
+            if folder is None:
+                raise InputError(tr("Expected unsaved work on this case; it is no longer kept."))
+            return engine.open_case(folder)
+
+        self._open(read, None)
 
     def open_demo(self) -> None:
         def make() -> tuple[Volume, Volume]:
@@ -79,7 +98,26 @@ class Files(Marks):
             pair = thorax_pair()
             return pair.fixed, pair.moving
 
-        self._begin(tr("Making the demo case"), job_of(make), lambda pair: self.store.set_images(*pair))
+        self._begin(tr("Making the demo case"), job_of(make), self._show_images)
+
+    def _show_images(self, pair: tuple[Volume | None, Volume | None]) -> None:
+        self._leave()
+        self.store.set_images(*pair)
+
+    def _open(self, read: Callable[[], Case], home: Path | None) -> None:
+        def show(case: Case) -> None:
+            self._leave(case.id)
+            self.store.set_opened(case, home)
+
+        self._begin(tr("Opening the case"), job_of(read), show)
+
+    def _leave(self, for_case: str = "") -> None:
+        """Keep the unsaved work on the case that another one, or a case with that id, is about to take the place of."""
+        self.guide()
+        case = self.store.case
+        if case is not None and case.id != for_case and self.store.unsaved:
+            self.autosave.write()
+            self.left.emit(case.id)
 
     def save(self, folder: str | Path) -> None:
         self._with_masks(tr(_SAVING), lambda: self._save(Path(folder)))

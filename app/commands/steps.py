@@ -80,8 +80,11 @@ class Steps(Files):
 
     def rso_all(self) -> None:
         """Optimise every region that is meant for it, one after the other."""
-        regions = [named for named in self.store.boxes if named.use == "optimise" and not named.locked]
-        if not regions:
+        meant = [named for named in self.store.boxes if named.use == "optimise"]
+        regions = [named for named in meant if not named.locked]
+        if meant and not regions:
+            self.told.emit(tr("Every region to optimise is locked: unlock one first (Ctrl+Shift+L)."))
+        elif not regions:
             self.told.emit(tr("No region to optimise: press B and drag a box over a place that is still wrong."))
         elif self._paired_case() is not None:
             self._plan(*map(self._of_region, regions))

@@ -20,11 +20,13 @@ _WAIT = mark("Wait for the running step, or stop it first.")
 class Work(QObject):
     """The link between store and worker. One foreground job at a time.
 
-    `ended`: what was asked for is over; with true its result is the next state of the case.
+    `begun`: something else is done now; what was said before is over. `ended`: what was asked for is over; with true
+    its result is the next state of the case.
     """
 
     failed = Signal(object)
     told = Signal(str)
+    begun = Signal()
     ended = Signal(bool)
 
     def __init__(self, store: Store, worker: Worker, parent: QObject | None = None) -> None:
@@ -58,6 +60,9 @@ class Work(QObject):
     ) -> None:
         if not self._is_free(of_draft):
             return
+        self.begun.emit()
+        if is_step:
+            self.store.change_view(drawing_box=False, marking=False, started_mm=None)
         self.store.set_run(Run(title, is_step, leads_on))
         task = self._task = self.worker.submit(start)
         task.progressed.connect(self._take_reports)

@@ -153,7 +153,7 @@ def state_lines(case: Case, number: int, compared: bool = False) -> tuple[str, s
     state, parent = case.states[number], case.parents[number]
     origin = " · " + tr("from {parent}").format(parent=parent) if parent not in (number, number - 1) else ""
     sign = " · " + tr("compared") if compared else ""
-    points_mm = case.pair_distances_mm(state)
+    points_mm = case.pair_distances_mm(state.map_points)
     points = tr("points {mean_mm:.1f} mm").format(mean_mm=sum(points_mm) / len(points_mm)) if points_mm else ""
     if not state.steps:
         return f"{number}  {tr('Start')}{sign}", points, ""

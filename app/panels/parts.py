@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 from PySide6.QtCore import QSize, Qt
@@ -10,6 +11,9 @@ from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QPushButton, QSizePol
 
 from app import theme
 from app.texts import tr
+
+_LONG_WORD, _BREAK = re.compile(r"\S{24}(?=\S)"), "\u200b"
+"""Where a line may break in a name or path without a blank."""
 
 
 def label(text: str = "", role: str = "", wrap: bool = False) -> QLabel:
@@ -20,6 +24,22 @@ def label(text: str = "", role: str = "", wrap: bool = False) -> QLabel:
     if role:
         widget.setProperty("role", role)
     return widget
+
+
+class WrappedLabel(QLabel):
+    """Breaks its text over lines, a word that is longer than a line too; `text` is what it was given."""
+
+    def __init__(self) -> None:
+        super().__init__(wordWrap=True)
+        self.setTextFormat(Qt.TextFormat.PlainText)
+        self._text = ""
+
+    def text(self) -> str:
+        return self._text
+
+    def setText(self, text: str) -> None:  # noqa: N802
+        self._text = text
+        super().setText(_LONG_WORD.sub(lambda found: found[0] + _BREAK, text))
 
 
 class ElidedLabel(QLabel):
@@ -118,7 +138,7 @@ class MessageBar(QFrame):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.setProperty("role", "message")
-        self.text = label(wrap=True)
+        self.text = WrappedLabel()
         self.text.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Preferred)
         self._buttons: list[QPushButton] = []
         self._layout = QHBoxLayout(self)

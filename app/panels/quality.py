@@ -54,18 +54,21 @@ class QualityPanel(Panel):
         self.folded.setAccessibleName(tr("Folded places"))
         self.folded.setMaximumHeight(_FOLDED_HEIGHT)
         self.folded.currentRowChanged.connect(self._go_to_fold)
+        self.folded.itemClicked.connect(lambda item: self._go_to_fold(self.folded.row(item)))
         self.body.addWidget(self.folded)
         for widget in (self.verdict, self.details, self.notes):
             self.body.addWidget(widget)
         store.folded_changed.connect(self.show_folded)
         self.show_folded()
         store.case_changed.connect(self.show_case)
+        store.draft_changed.connect(self.show_case)
         self.show_case()
 
     def show_case(self) -> None:
-        """Show the figures of the current state."""
+        """Show the figures of the current state; there are none of what a hand has not let go of."""
         case = self._store.case
-        step = case.current.steps[-1] if case is not None and case.current.steps else None
+        is_known = case is not None and self._store.draft is None
+        step = case.current.steps[-1] if is_known and case.current.steps else None
         for widget in self.values.values():
             widget.setText("–")
             set_role(widget, "")

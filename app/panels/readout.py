@@ -88,7 +88,8 @@ def axes_text(pictures: Pictures, view: ViewState) -> str:
         return ""
     if view.along_patient:
         return tr("Patient axes (Shift+A)")
-    return tr("Oblique grid, {angle}° (Shift+A)").format(angle=f"{tilt_deg(pictures.geometry):.0f}")
+    angle = tilt_deg(pictures.geometry)
+    return tr("Oblique grid, {angle}° (Shift+A)").format(angle=f"{angle:.0f}" if angle >= 1 else f"{angle:.1g}")
 
 
 def readout_text(pictures: Pictures, index_zyx: Continuous) -> str:

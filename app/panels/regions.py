@@ -70,6 +70,7 @@ class RegionsPanel(Panel):
             )
         )
         self.table.cellClicked.connect(lambda number, _column: self._go_to(number))
+        self.table.currentCellChanged.connect(lambda number, *_: self._select(number))
         self.menu = QMenu(self.table)
         self.menu.addActions([actions[f"use_{use}"] for use in USES])
         self.menu.addSeparator()
@@ -100,9 +101,9 @@ class RegionsPanel(Panel):
             item.setToolTip("\n".join(filter(None, (tr("Locked") if named.locked else "", named.reason))))
             item.setFlags(item.flags() & ~_EDITABLE if named.locked else item.flags() | _EDITABLE)
         if store.selected is None:
-            self.table.clearSelection()
-        else:
-            self.table.selectRow(store.selected)
+            self.table.setCurrentCell(-1, -1)
+        elif store.selected != self.table.currentRow() or not self.table.selectedItems():
+            self.table.setCurrentCell(store.selected, max(self.table.currentColumn(), 0))
         self._filling = False
         self.size_text.setText(self._size_text())
         self._show_faces()
@@ -186,6 +187,10 @@ class RegionsPanel(Panel):
         if number >= 0 and not store.running:
             store.set_boxes(store.boxes, number)
             self.menu.popup(self.table.viewport().mapToGlobal(at))
+
+    def _select(self, number: int) -> None:
+        if not self._filling and 0 <= number < len(self._store.boxes):
+            self._go_to(number)
 
     def _go_to(self, number: int) -> None:
         store = self._store

@@ -55,8 +55,9 @@ def paint_annotations(painter: QPainter, rect: QRectF, state: PaneState, transfo
     _paint_guides(painter, rect, state, transform)
     if state.is_draft:
         _paint_ring(painter, state.plane, transform)
+    names: list[QRectF] = []
     for shape in state.outlines:
-        _paint_outline(painter, shape, transform)
+        _paint_outline(painter, shape, transform, names)
     for mark in state.marks:
         _paint_mark(painter, mark, transform.map(QPointF(*mark.place_mm)))
 
@@ -154,7 +155,8 @@ def _paint_ring(painter: QPainter, plane: Plane, transform: QTransform) -> None:
     painter.setRenderHint(QPainter.RenderHint.Antialiasing, False)
 
 
-def _paint_outline(painter: QPainter, shape: Outline, transform: QTransform) -> None:
+def _paint_outline(painter: QPainter, shape: Outline, transform: QTransform, names: list[QRectF]) -> None:
+    """A box and its name, below those of `names` that are there already."""
     if not (shape.on_slice or shape.selected):
         return
     color = SELECTED_COLOR if shape.selected else _COLORS[shape.use]
@@ -173,7 +175,11 @@ def _paint_outline(painter: QPainter, shape: Outline, transform: QTransform) -> 
     metrics = painter.fontMetrics()
     room = QRectF(rect.left() + 2, rect.top() - metrics.height() - 3, max(rect.width(), _NAME_PIXELS), metrics.height())
     name = metrics.elidedText(shape.name, Qt.TextElideMode.ElideMiddle, round(room.width()))
-    _draw_text(painter, room, _ALIGN.AlignLeft, name, color)
+    place = painter.boundingRect(room, _ALIGN.AlignLeft, name)
+    while any(place.intersects(other) for other in names):
+        place.translate(0, metrics.height() + 1)
+    names.append(place)
+    _draw_text(painter, place, _ALIGN.AlignLeft, name, color)
     _paint_handles(painter, shape, transform)
 
 
@@ -222,7 +228,9 @@ def _write_hint(painter: QPainter, rect: QRectF, hint: str) -> None:
     font.setPointSizeF(font.pointSizeF() * 1.15)
     painter.save()
     painter.setFont(font)
-    _draw_text(painter, rect, _ALIGN.AlignCenter, hint, _DIM_TEXT_COLOR)
+    inner = rect.adjusted(_MARGIN, 0, -_MARGIN, 0)
+    painter.setPen(_DIM_TEXT_COLOR)
+    painter.drawText(inner, _ALIGN.AlignCenter.value | Qt.TextFlag.TextWordWrap.value, hint)
     painter.restore()
 
 

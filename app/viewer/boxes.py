@@ -80,6 +80,10 @@ def _holding(ranges: list[tuple[int, int]], plane: Plane) -> list[tuple[int, int
 
 
 def renamed(boxes: tuple[NamedBox, ...], number: int, name: str) -> tuple[NamedBox, ...]:
+    """With another name for one box, numbered where a second box has it already."""
+    others = boxes[:number] + boxes[number + 1 :]
+    if name in {named.name for named in others}:
+        name = name_of_copy(name, others)
     return tuple(replace(box, name=name, untouched=False) if i == number else box for i, box in enumerate(boxes))
 
 

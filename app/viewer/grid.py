@@ -16,7 +16,7 @@ from app.viewer.gestures import Tool, hand_shape, tool_for, wheel
 from app.viewer.pane import Gesture, Pane
 from app.viewer.pane_state import PaneState, moved, resolve
 from app.viewer.pictures import Pictures
-from app.viewer.planes import Plane
+from app.viewer.planes import Plane, plane_of_keys
 from app.viewer.turns import Turns
 from app.viewer.view_state import LayoutName, Slot, ViewState
 
@@ -139,14 +139,23 @@ class Grid(QWidget):
         """Another layout: of this grid if it has its own, of all that follow the store otherwise."""
         self._show(self.view.arranged(layout))
 
-    def show_own(self, **changes: object) -> None:
-        """Another plane or image in a grid with a layout of its own."""
+    def rearrange(self, **changes: object) -> None:
+        """Another layout, plane or image, as `arrange`."""
         self._show(replace(self.view, **changes))
+
+    def enlarge(self, slot: Slot | None = None) -> None:
+        """One pane alone, that of the chosen plane and image if none is given, or all of them again."""
+        self._tool = None
+        self._show(self.view.enlarged(slot or Slot(self.view.plane, self.view.image)))
+
+    def plane_of_keys(self) -> Plane:
+        """In which the arrow keys go from slice to slice."""
+        view = replace(self._store.view, layout=self.view.layout, plane=self.view.plane, image=self.view.image)
+        return plane_of_keys(self._store.pictures.geometry, view)
 
     def _enlarge(self, pane: Pane) -> None:
         if pane.state is not None and pane.state.plane is not None and not self._store.view.marking:
-            self._tool = None
-            self._show(self.view.enlarged(pane.state.slot))
+            self.enlarge(pane.state.slot)
 
     def _show(self, view: ViewState) -> None:
         if self._own is None:

@@ -36,8 +36,8 @@ class PopOut(QWidget):
             for name, text in texts.items():
                 box.addItem(tr(text), name)
         self.arrangement.activated.connect(lambda _: self.grid.arrange(self.arrangement.currentData()))
-        self.plane.activated.connect(lambda _: self.grid.show_own(plane=self.plane.currentData()))
-        self.image.activated.connect(lambda _: self.grid.show_own(image=self.image.currentData()))
+        self.plane.activated.connect(lambda _: self.grid.rearrange(plane=self.plane.currentData()))
+        self.image.activated.connect(lambda _: self.grid.rearrange(image=self.image.currentData()))
         bar = QHBoxLayout()
         bar.setContentsMargins(6, 4, 6, 4)
         for box in (self.arrangement, self.plane, self.image):
@@ -54,6 +54,7 @@ class PopOut(QWidget):
         self.grid.rearranged.connect(self._show_choice)
         self._show_choice()
         self._place()
+        self.grid.panes[0].setFocus()
 
     def _show_choice(self) -> None:
         view = self.grid.view

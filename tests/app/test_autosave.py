@@ -65,8 +65,8 @@ def test_what_another_window_is_writing_stays(case):
     assert (autosave_root() / ".1234-other").is_dir()
 
 
-def test_the_last_two_cases_are_kept(case):
-    others = [replace(case, id=name) for name in ("aa", "bb", "cc")]
-    for other in others:
-        autosave._write(other)
-    assert {folder.name for folder in unsaved_cases()} == {"bb", "cc"}
+def test_the_last_five_cases_are_kept(case):
+    names = ["aa", "bb", "cc", "dd", "ee", "ff"]
+    for name in names:
+        autosave._write(replace(case, id=name))
+    assert {folder.name for folder in unsaved_cases()} == set(names[1:])

@@ -10,6 +10,8 @@ import engine
 from app.commands import Commands
 from app.store import Store
 from app.worker import Worker
+from engine.roi import Box
+from tests.app.driving import told_problem, wait_idle, wait_pictures
 
 
 @pytest.fixture
@@ -86,3 +88,54 @@ def test_nothing_is_told_of_images_that_are_gone(commands, asked, told, volumes,
     wait(commands, qtbot)
     assert told[-1] == ()
     assert len(asked) == 1
+
+
+def test_another_case_says_how_to_go_back_to_unsaved_work(opened, qtbot):
+    """Also to what was drawn a moment ago, and before the worker has written it."""
+    opened.commands.iso()
+    wait_pictures(opened, qtbot)
+    opened.store.add_box(Box(2, 9, 3, 8, 1, 6))
+    left = opened.store.case
+    opened.commands.swap_images()
+    assert opened.store.case.id != left.id
+    assert not opened.store.unsaved
+    opened.message.button("Go back to it").click()
+    qtbot.waitUntil(lambda: opened.store.case.id == left.id)
+    wait_pictures(opened, qtbot)
+    assert [step.name for step in opened.store.case.current.steps] == ["iso"]
+    assert [named.box for named in opened.store.boxes] == [Box(2, 9, 3, 8, 1, 6)]
+    assert opened.store.unsaved
+
+
+def test_nothing_is_said_of_work_that_is_saved_or_was_not_begun(opened, qtbot, tmp_path):
+    opened.commands.swap_images()
+    assert opened.message.isHidden()
+    opened.commands.iso()
+    wait_pictures(opened, qtbot)
+    opened.commands.save(tmp_path / "case")
+    wait_idle(opened, qtbot)
+    opened.commands.open_case(tmp_path / "case")
+    wait_pictures(opened, qtbot)
+    assert opened.message.isHidden()
+
+
+def test_unsaved_work_that_is_gone_is_one_line(opened, qtbot):
+    opened.commands.reopen("nobody")
+    wait_idle(opened, qtbot)
+    assert "no longer kept" in told_problem(opened)
+
+
+def test_what_was_said_is_over_when_something_else_begins(opened, qtbot):
+    """A refusal does not stay over the next step, nor an offer to swap images that have been worked on."""
+    opened.commands.rso()
+    assert told_problem(opened)
+    opened.commands.iso()
+    assert opened.message.isHidden()
+    wait_pictures(opened, qtbot)
+
+
+def test_drawing_ends_where_a_step_begins(opened, qtbot):
+    opened.store.change_view(drawing_box=True)
+    opened.commands.iso()
+    assert not opened.store.view.drawing_box
+    wait_pictures(opened, qtbot)

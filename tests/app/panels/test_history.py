@@ -214,3 +214,15 @@ def test_a_state_that_came_after_the_question_goes_only_when_asked_about(branche
 def test_the_question_counts_what_goes():
     assert deletion_text(4, 1) == "Delete state 4 and the state that began from it? Nothing brings them back."
     assert deletion_text(4, 3) == "Delete state 4 and the 3 states that began from it? Nothing brings them back."
+
+
+def test_every_state_of_a_reopened_case_has_a_thumbnail(branched, qtbot, tmp_path):
+    store = branched.store
+    expected = store.thumbnails
+    branched.commands.save(tmp_path / "case")
+    wait_idle(branched, qtbot)
+    branched.commands.open_case(tmp_path / "case")
+    qtbot.waitUntil(lambda: len(store.thumbnails) == 4 and store.thumbnails is not expected)
+    for number, picture in expected.items():
+        np.testing.assert_array_equal(store.thumbnails[number], picture)
+    wait_idle(branched, qtbot)

@@ -13,3 +13,12 @@ def test_a_long_name_leaves_the_left_column_as_wide_as_it_is(opened, qtbot):
     wait_idle(opened, qtbot)
     assert opened.workflow.region_text.text() == LONG
     assert opened.workflow.horizontalScrollBar().maximum() == 0
+
+
+def test_a_long_word_in_a_message_leaves_the_window_as_wide_as_it_is(opened):
+    opened.message.say("Saved.")
+    width = opened.minimumSizeHint().width()
+    text = f"Saved in /{'planning' * 40}/case."
+    opened.message.say(text)
+    assert opened.message.text.text() == text
+    assert opened.minimumSizeHint().width() == width

@@ -9,6 +9,7 @@ from PySide6.QtCore import QPoint, Qt
 import engine
 from app.autosave import unsaved_cases
 from app.panels.points import summary_text
+from tests.app.conftest import previewed
 from tests.app.driving import CONTROL, LEFT, draw_box, press, wait_idle, wait_pictures
 
 FIXED, WARPED, MOVING, DIFFERENCE = "fixed", "warped", "moving", "difference"
@@ -207,3 +208,31 @@ def test_drawing_and_marking_exclude_each_other(opened, qtbot):
 def test_summary():
     assert summary_text([]) == ""
     assert summary_text([1.0, 4.0]) == "mean 2.5 mm, largest 4.0 mm now"
+
+
+def test_distances_follow_a_running_step_and_the_hand(shifted, qtbot):
+    """Of a preview that moves all by a voxel, of a shift by hand, and in the end of the case again."""
+    add_pair(shifted, qtbot)
+    store, table = shifted.store, shifted.points.table
+    case = store.case
+
+    def shown():
+        return float(table.item(0, 1).text().removesuffix(" mm"))
+
+    assert shown() == pytest.approx(case.pair_distances_mm()[0], abs=0.06)
+    live = replace(case.current, displacement_vox=np.ones_like(case.current.displacement_vox))
+    expected = case.pair_distances_mm(live.map_points)[0]
+    assert abs(expected - case.pair_distances_mm()[0]) > 0.2
+    shifted.commands.display.preview(previewed(case))
+    assert shown() == pytest.approx(expected, abs=0.06)
+    shifted.commands.display.end_preview()
+    assert shown() == pytest.approx(case.pair_distances_mm()[0], abs=0.06)
+
+    shifted.commands.begin_by_hand()
+    store.set_draft(replace(store.draft, shift_mm=(40.0, 0.0, 0.0)))
+    hand = replace(case.current, rigid=store.draft.rigid())
+    assert shown() == pytest.approx(case.pair_distances_mm(hand.map_points)[0], abs=0.06)
+    assert shown() > 30
+    assert shifted.quality.values["rmse"].text() == "–"
+    shifted.commands.cancel()
+    assert shown() == pytest.approx(case.pair_distances_mm()[0], abs=0.06)

@@ -75,3 +75,30 @@ def test_a_case_that_vanished_leaves_the_menu_when_it_opens(window, make_case, q
     window.recent.aboutToShow.emit()
     assert window.recent.actions() == []
     assert window.workflow.recent_button.isHidden()
+
+
+def test_work_that_was_left_unsaved_is_offered_in_the_menu(opened, qtbot):
+    """But for that on the case that is open; it comes back without a home."""
+    opened.commands.iso()
+    wait_pictures(opened, qtbot)
+    left = opened.store.case
+    opened.recent.fill()
+    assert opened.recent.isEmpty()
+    opened.store.set_images(left.fixed, left.moving)
+    opened.recent.fill()
+    heading, action = opened.recent.actions()
+    assert heading.isSeparator()
+    action.trigger()
+    qtbot.waitUntil(lambda: opened.store.case.id == left.id)
+    wait_pictures(opened, qtbot)
+    assert (opened.store.folder, opened.store.unsaved) == (None, True)
+
+
+def test_an_opened_case_is_remembered_and_named_at_once(opened, qtbot, tmp_path, monkeypatch):
+    opened.commands.save(tmp_path / "case")
+    wait_idle(opened, qtbot)
+    settings.stored().remove("recent")
+    opened.commands.open_case(tmp_path / "case")
+    wait_pictures(opened, qtbot)
+    assert settings.recent_cases() == [tmp_path / "case"]
+    assert opened.windowTitle() == "case – Regard"

@@ -115,3 +115,34 @@ def test_there_is_nothing_to_propose_without_images(window, fake_engine, qtbot):
     assert not button.isEnabled()
     with qtbot.waitSignal(window.problems.shown):
         window.commands.propose_regions()
+
+
+def test_the_arrow_keys_choose_the_region_that_commands_act_on(opened, propose, qtbot):
+    propose(FIRST, SECOND, THIRD)
+    table, store = opened.regions.table, opened.store
+    qtbot.mouseClick(table.viewport(), LEFT, pos=table.visualItemRect(table.item(1, 0)).center())
+    assert store.selected == 1
+    qtbot.keyClick(table, Qt.Key.Key_Down)
+    assert (store.selected, table.currentRow()) == (2, 2)
+    assert [index.row() for index in table.selectionModel().selectedRows()] == [2]
+    assert store.view.cursor_zyx == middle_of(THIRD)
+    opened.actions_table["delete_box"].trigger()
+    assert [named.box for named in store.boxes] == [FIRST, SECOND]
+
+
+def test_a_second_region_gets_no_name_that_is_taken(opened, propose):
+    propose(FIRST, SECOND)
+    opened.store.rename_box(1, "Proposal 1")
+    assert names(opened) == ["Proposal 1", "Proposal 2"]
+    opened.store.rename_box(0, "Heart")
+    opened.store.rename_box(1, "Heart")
+    assert names(opened) == ["Heart", "Heart 1"]
+
+
+def test_locked_regions_are_said_to_be_locked(opened, propose):
+    opened.commands.rso_all()
+    assert "press B" in opened.message.text.text()
+    propose(FIRST)
+    opened.store.lock_box(0, locked=True)
+    opened.commands.rso_all()
+    assert "locked" in opened.message.text.text()
