@@ -6,13 +6,17 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol
 
-from PySide6.QtCore import QDateTime, QLocale
+from PySide6.QtCore import QDateTime, QLocale, Qt
 from PySide6.QtWidgets import QMenu, QWidget
 
 from app import settings
 from app.autosave import unsaved_cases
 from app.store import Store
 from app.texts import tr
+
+
+_WIDEST = 420
+"""Pixels of a name; the tooltip has all of it."""
 
 
 class OpenCase(Protocol):
@@ -37,6 +41,7 @@ class RecentMenu(QMenu):
         self.clear()
         for number, folder in enumerate(settings.recent_cases(), start=1):
             text = tr("{case}   in {folder}").format(case=folder.name, folder=folder.parent.name or folder.parent)
+            text = self.fontMetrics().elidedText(text, Qt.TextElideMode.ElideMiddle, _WIDEST)
             name = text.replace("&", "&&")
             action = self.addAction(f"&{number}  {name}")
             action.setToolTip(str(folder))
