@@ -14,7 +14,6 @@ from app.autosave import unsaved_cases
 from app.store import Store
 from app.texts import tr
 
-
 _WIDEST = 420
 """Pixels of a name; the tooltip has all of it."""
 
