@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from uuid import uuid4
 
@@ -16,7 +18,8 @@ from app.worker import Worker, job_of
 from engine.case import Case
 
 _KEPT = 5
-"""Pieces of work that were left unsaved."""
+_KEPT_BYTES = 20 * 2**30
+"""Pieces of work that were left unsaved, and the room that they may take; the last one is kept in any case."""
 
 
 def autosave_root() -> Path:
@@ -26,7 +29,22 @@ def autosave_root() -> Path:
 def unsaved_cases() -> list[Path]:
     """Folders of work that was never saved, the newest first."""
     folders = [folder for folder in _folders() if (folder / "case.json").is_file()]
-    return sorted(folders, key=lambda folder: folder.stat().st_mtime, reverse=True)
+    return sorted(folders, key=left_s, reverse=True)
+
+
+def left_s(folder: Path) -> float:
+    """When work was last written, in seconds since 1970; long ago if it is gone by now."""
+    try:
+        return folder.stat().st_mtime
+    except OSError:
+        return 0.0
+
+
+def taken_up(folder: Path) -> Case:
+    """Open work that was left unsaved; from now on it is the last to be cleared away."""
+    with suppress(OSError):
+        os.utime(folder)
+    return engine.open_case(folder)
 
 
 def home_of(case_id: str) -> Path | None:
@@ -53,6 +71,14 @@ class Autosave(QObject):
         task = self._worker.submit(job_of(_write, case), lasting=True)
         task.failed.connect(self.failed)
 
+    def keep_aside(self, case: Case) -> str:
+        """Keep the work on a case whose saved state is opened again under another id, which is returned."""
+        aside = replace(case, id=uuid4().hex)
+        task = self._worker.submit(job_of(_write, aside), lasting=True)
+        task.failed.connect(self.failed)
+        self.forget(case)
+        return aside.id
+
     def forget(self, case: Case) -> None:
         """The case has a home of its own now."""
         self._worker.submit(job_of(_forget, case.id), lasting=True)
@@ -72,10 +98,21 @@ def _write(case: Case) -> None:
     folder = _home_of(case.id)
     engine.save_case(case, folder, force=True)
     engine.rest_on_files(case, folder)
-    kept = unsaved_cases()[:_KEPT]
+    kept = _worth_keeping(unsaved_cases())
     for old in _folders():
         if old not in kept:
             discard(old)
+
+
+def _worth_keeping(folders: list[Path]) -> list[Path]:
+    """The first of them, as far as they are few and take little room."""
+    kept, room = [], _KEPT_BYTES
+    for folder in folders[:_KEPT]:
+        with suppress(OSError):
+            room -= sum(path.stat().st_size for path in folder.iterdir())
+        if room >= 0 or not kept:
+            kept.append(folder)
+    return kept
 
 
 def _forget(case_id: str) -> None:

@@ -44,7 +44,7 @@ _REST_MS = 150
 class Display(QObject):
     """Owner of `store.pictures`. `_under`: what previews of a box are laid over.
 
-    `_pictured`: the numbers of the states whose thumbnails were asked for.
+    `_pictured`: the case and the numbers of the states whose thumbnails were asked for.
     `_read`: displacements in files that were read, by whose they are: of the current state, the one that was left for
     it, the one that is compared with, and the one before any refinement.
     """
@@ -68,7 +68,7 @@ class Display(QObject):
         self._held: dict[str, tuple[Registration, HuArray]] = {}
         self._asked: dict[str, tuple[Registration, Task]] = {}
         self._other: int | None = None
-        self._pictured: set[int] = set()
+        self._pictured: set[tuple[str, int]] = set()
         self._rested = QTimer(self, singleShot=True, interval=_REST_MS)
         self._rested.timeout.connect(self._draw_out)
         store.case_changed.connect(self.update_pictures)
@@ -92,7 +92,6 @@ class Display(QObject):
         if before is None:
             self._forget_all()
             self._request_body(case.fixed)
-        self._ask_thumbnails(case)
         self._shown, self._under, self._field = registration, None, None
         moving, warped = self._known_moving(case), self._known_warped(registration)
         shown = Pictures(
@@ -112,6 +111,7 @@ class Display(QObject):
             shown = _unread(shown) if before is None else _still(shown, before)
         else:
             self._know_read("current", registration.displacement_vox)
+        self._ask_thumbnails(case)
         self._set(shown)
         self.update_held()
 
@@ -285,15 +285,17 @@ class Display(QObject):
 
     def _ask_thumbnails(self, case: Case) -> None:
         """Have those made that the history lacks."""
-        for number in set(case.numbers) - self._pictured:
-            self._pictured.add(number)
+        for number in case.numbers:
+            if (case.id, number) in self._pictured:
+                continue
+            self._pictured.add((case.id, number))
             task = self._worker.submit(job_of(engine.state_thumbnail, case, case.states[number]))
-            task.succeeded.connect(partial(self._take_thumbnail, case.fixed, number))
+            task.succeeded.connect(partial(self._take_thumbnail, case.id, number))
             task.failed.connect(self.failed)
 
-    def _take_thumbnail(self, fixed: Volume, number: int, picture: Picture) -> None:
+    def _take_thumbnail(self, case_id: str, number: int, picture: Picture) -> None:
         case = self._store.case
-        if case is not None and case.fixed is fixed and number in case.numbers:
+        if case is not None and case.id == case_id and number in case.numbers:
             self._store.set_thumbnail(number, picture)
 
     def _request(self, case: Case, moving: HuArray | None, warped: HuArray | None) -> None:

@@ -192,7 +192,7 @@ class MainWindow(QMainWindow):
             )
 
     def _offer_back(self, case_id: str) -> None:
-        self.message.say(
+        self.message.add(
             tr("The work on the case before was not saved. It is kept under File, Open recent case."),
             {tr("Go back to it"): partial(self.commands.reopen, case_id)},
         )
@@ -278,7 +278,9 @@ class MainWindow(QMainWindow):
         whole.setStretchFactor(1, 1)
         whole.setSizes([272, 900, 265])
         self.recent = RecentMenu(store, self.commands.open_case, self)
-        self.menuBar().actions()[0].menu().insertMenu(actions["demo"], self.recent)
+        file_menu = self.menuBar().actions()[0].menu()
+        file_menu.insertMenu(actions["demo"], self.recent)
+        file_menu.aboutToShow.connect(self.recent.fill)
         self.workflow.offer_recent(self.recent)
         self._splitters = {"columns": whole, "lists": lists}
         self.setCentralWidget(whole)
@@ -317,7 +319,7 @@ class MainWindow(QMainWindow):
         self._odd = "\n".join(finding.text for finding in findings)
         if findings:
             swap = {tr("Swap roles"): self.commands.swap_images}
-            self.message.say(self._odd, swap if any(finding.kind == "roles" for finding in findings) else {})
+            self.message.add(self._odd, swap if any(finding.kind == "roles" for finding in findings) else {})
 
     def _fit_screen(self) -> None:
         available = QGuiApplication.primaryScreen().availableGeometry()

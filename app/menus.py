@@ -84,7 +84,8 @@ class Actions(QObject):
         """A switch that a key held is off again."""
         for name in names:
             pressed_s = self._pressed_s.pop(name, None)
-            if pressed_s is not None and time.monotonic() - pressed_s > _HELD_S:
+            is_held = pressed_s is not None and time.monotonic() - pressed_s > _HELD_S
+            if is_held and self._actions[name].isChecked():
                 self._actions[name].trigger()
 
     def _added(self, row: Row, window: MainWindow, menu: QMenu) -> QAction:

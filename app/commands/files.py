@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 from PySide6.QtCore import Signal
 
 import engine
-from app.autosave import home_of
+from app.autosave import home_of, taken_up
 from app.commands.regions import Marks
 from app.texts import mark, tr, tr_count
 from app.worker import job_of
@@ -25,9 +25,10 @@ from engine.volume import Volume
 RESULTS = "results"
 """The export that writes everything into a folder."""
 
-_SAVING, _EXPORTING = mark("Saving the case"), mark("Exporting")
+_OPENING, _SAVING, _EXPORTING = mark("Opening the images"), mark("Saving the case"), mark("Exporting")
 
 Role = Literal["fixed", "moving"]
+Read = TypeVar("Read")
 
 
 class Files(Marks):
@@ -41,7 +42,7 @@ class Files(Marks):
         def read() -> tuple[Volume, Volume]:
             return engine.read_volume(fixed, name="fixed"), engine.read_volume(moving, name="moving")
 
-        self._begin(tr("Opening the images"), job_of(read), self._show_images)
+        self._replace(tr(_OPENING), read, self._show_images)
 
     def add_image(self, path: str | Path, role: Role | None = None) -> None:
         """Take one image as fixed, then as moving; ask where both are there already."""
@@ -55,7 +56,7 @@ class Files(Marks):
             self._show_images((volume, store.moving) if role == "fixed" else (store.fixed, volume))
 
         title = tr("Opening the fixed image") if role == "fixed" else tr("Opening the moving image")
-        self._begin(title, job_of(lambda: engine.read_volume(path, name=role)), place)
+        self._replace(title, lambda: engine.read_volume(path, name=role), place)
 
     def open_files(self, fixed: Sequence[Path], moving: Sequence[Path]) -> None:
         """Open the images that these files make up; a role without files keeps its image."""
@@ -69,16 +70,22 @@ class Files(Marks):
         def read() -> dict[str, Volume]:
             return {role: engine.read_files(paths, name=role) for role, paths in files.items() if paths}
 
-        self._begin(tr("Opening the images"), job_of(read), show)
+        self._replace(tr(_OPENING), read, show)
 
     def swap_images(self) -> None:
-        if self._is_free():
-            self.begun.emit()
-            self._show_images((self.store.moving, self.store.fixed))
+        def swap() -> None:
+            if self._is_free():
+                self.begun.emit()
+                self._show_images((self.store.moving, self.store.fixed))
+
+        self._once_marked(tr("Swapping the images"), swap)
 
     def open_case(self, folder: str | Path, *, as_unsaved: bool = False) -> None:
         folder = Path(folder)
-        self._open(lambda: engine.open_case(folder), None if as_unsaved else folder)
+        if as_unsaved:
+            self._open(lambda: taken_up(folder))
+        else:
+            self._open(lambda: engine.open_case(folder), folder)
 
     def reopen(self, case_id: str) -> None:
         """Open the unsaved work on a case again, once it is written."""
@@ -87,9 +94,9 @@ class Files(Marks):
             folder = home_of(case_id)
             if folder is None:
                 raise InputError(tr("Expected unsaved work on this case; it is no longer kept."))
-            return engine.open_case(folder)
+            return taken_up(folder)
 
-        self._open(read, None)
+        self._open(read)
 
     def open_demo(self) -> None:
         def make() -> tuple[Volume, Volume]:
@@ -98,26 +105,33 @@ class Files(Marks):
             pair = thorax_pair()
             return pair.fixed, pair.moving
 
-        self._begin(tr("Making the demo case"), job_of(make), self._show_images)
+        self._replace(tr("Making the demo case"), make, self._show_images)
+
+    def _replace(self, title: str, read: Callable[[], Read], show: Callable[[Read], object]) -> None:
+        """Read what is to be shown in place of the case that is open."""
+        self._once_marked(title, lambda: self._begin(title, job_of(read), show))
 
     def _show_images(self, pair: tuple[Volume | None, Volume | None]) -> None:
         self._leave()
         self.store.set_images(*pair)
 
-    def _open(self, read: Callable[[], Case], home: Path | None) -> None:
+    def _open(self, read: Callable[[], Case], home: Path | None = None) -> None:
         def show(case: Case) -> None:
-            self._leave(case.id)
+            self._leave(case.id, home)
             self.store.set_opened(case, home)
 
-        self._begin(tr("Opening the case"), job_of(read), show)
+        self._replace(tr("Opening the case"), read, show)
 
-    def _leave(self, for_case: str = "") -> None:
-        """Keep the unsaved work on the case that another one, or a case with that id, is about to take the place of."""
-        self.guide()
+    def _leave(self, for_case: str = "", home: Path | None = None) -> None:
+        """Keep unsaved work before another case, or the state of the same one that lies in `home`, takes its place."""
         case = self.store.case
-        if case is not None and case.id != for_case and self.store.unsaved:
+        if case is None or not self.store.unsaved:
+            return
+        if case.id != for_case:
             self.autosave.write()
             self.left.emit(case.id)
+        elif home is not None:
+            self.left.emit(self.autosave.keep_aside(case))
 
     def save(self, folder: str | Path) -> None:
         self._with_masks(tr(_SAVING), lambda: self._save(Path(folder)))

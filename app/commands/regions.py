@@ -130,6 +130,14 @@ class Marks(Work):
             self._drop_marking()
             self._begin(title, job_of(masks_of, regions, store.fixed), keep, leads_on=leads_on)
 
+    def _once_marked(self, title: str, then: Callable[[], object]) -> None:
+        """As `_with_masks`, but boxes that no masks could be made of stop nothing."""
+        regions = self.store.unmarked()
+        if regions is not None and self._unmarkable is not None and self._unmarkable.same_as(regions):
+            then()
+        else:
+            self._with_masks(title, then)
+
     def _drop_marking(self) -> None:
         """Let go of the masks that are being made: they are out of date, or a step makes them itself."""
         if self._marking is not None:

@@ -140,6 +140,7 @@ class MessageBar(QFrame):
         self.setProperty("role", "message")
         self.text = WrappedLabel()
         self.text.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Preferred)
+        self._answers: dict[str, Callable[[], object]] = {}
         self._buttons: list[QPushButton] = []
         self._layout = QHBoxLayout(self)
         self._layout.setContentsMargins(10, 4, 6, 4)
@@ -159,13 +160,21 @@ class MessageBar(QFrame):
             button.deleteLater()
         self._buttons = []
         self.text.setText(text)
+        self._answers = answers or {}
         close = tr("Close")
-        for name, then in {**(answers or {}), close: lambda: None}.items():
+        for name, then in {**self._answers, close: lambda: None}.items():
             button = QPushButton(name, toolTip=tr("Hide this line") if name == close else f"{name}: {text}")
             button.clicked.connect(lambda _checked=False, then=then: self._answer(then))
             self._layout.addWidget(button)
             self._buttons.append(button)
         self.show()
+
+    def add(self, text: str, answers: dict[str, Callable[[], object]]) -> None:
+        """Show a line below what is said already, with its answers beside the ones that are there."""
+        if self.isHidden():
+            self.say(text, answers)
+        else:
+            self.say(f"{self.text.text()}\n{text}", {**self._answers, **answers})
 
     def button(self, name: str) -> QPushButton:
         return next(button for button in self._buttons if button.text() == name)

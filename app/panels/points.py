@@ -34,7 +34,7 @@ class PointsPanel(Panel):
         self.table.cellClicked.connect(lambda number, _column: self._go_to(number))
         self.table.currentCellChanged.connect(lambda number, *_: self._select(number))
         self._filling = False
-        self._distances_mm: list[float] = []
+        self._shown: tuple[object, ...] = ()
         for signal in (store.case_changed, store.pairs_changed, store.pictures_changed, store.draft_changed):
             signal.connect(self.show_pairs)
         self.show_pairs()
@@ -43,9 +43,10 @@ class PointsPanel(Panel):
         """List the pairs with |T(p) − q| as the images are shown: at the current state, by a running step or a hand."""
         case, selected = self._store.case, self._store.selected_pair
         distances = self._store.pair_distances_mm()
-        if distances == self._distances_mm == [] and self.summary.text():
+        shown = distances, selected, None if case is None else case.guidance
+        if shown == self._shown:
             return
-        self._distances_mm = distances
+        self._shown = shown
         self._filling = True
         self.table.setRowCount(len(distances))
         for number, distance in enumerate(distances):

@@ -10,7 +10,7 @@ from PySide6.QtCore import QDateTime, QLocale, Qt
 from PySide6.QtWidgets import QMenu, QWidget
 
 from app import settings
-from app.autosave import unsaved_cases
+from app.autosave import left_s, unsaved_cases
 from app.store import Store
 from app.texts import tr
 
@@ -55,7 +55,7 @@ class RecentMenu(QMenu):
         if folders:
             self.addSection(tr("Not saved"))
         for folder in folders:
-            left = QDateTime.fromSecsSinceEpoch(int((folder / "case.json").stat().st_mtime))
+            left = QDateTime.fromSecsSinceEpoch(int(left_s(folder)))
             when = QLocale().toString(left, QLocale.FormatType.ShortFormat)
             action = self.addAction(tr("Work of {when}").format(when=when))
             action.triggered.connect(partial(self._open, folder, as_unsaved=True))

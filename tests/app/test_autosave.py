@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 
 import numpy as np
@@ -70,3 +71,23 @@ def test_the_last_five_cases_are_kept(case):
     for name in names:
         autosave._write(replace(case, id=name))
     assert {folder.name for folder in unsaved_cases()} == set(names[1:])
+
+
+def test_what_is_kept_takes_little_room_and_the_last_is_kept_in_any_case(case, monkeypatch):
+    autosave._write(replace(case, id="aa"))
+    room = sum(path.stat().st_size for path in (autosave_root() / "aa").iterdir())
+    monkeypatch.setattr(autosave, "_KEPT_BYTES", 2.5 * room)
+    for name in ("bb", "cc"):
+        autosave._write(replace(case, id=name))
+    assert {folder.name for folder in unsaved_cases()} == {"bb", "cc"}
+    monkeypatch.setattr(autosave, "_KEPT_BYTES", 0.5 * room)
+    autosave._write(replace(case, id="dd"))
+    assert {folder.name for folder in unsaved_cases()} == {"dd"}
+
+
+def test_what_is_taken_up_again_is_the_last_to_be_cleared_away(case):
+    for name in ("aa", "bb"):
+        autosave._write(replace(case, id=name))
+        os.utime(autosave_root() / name, (1.0, 1.0))
+    assert autosave.taken_up(autosave_root() / "aa").id == "aa"
+    assert unsaved_cases()[0].name == "aa"

@@ -7,6 +7,7 @@ from threading import current_thread, main_thread
 import pytest
 
 import engine
+from app.autosave import unsaved_cases
 from app.commands import Commands
 from app.store import Store
 from app.worker import Worker
@@ -105,6 +106,56 @@ def test_another_case_says_how_to_go_back_to_unsaved_work(opened, qtbot):
     assert [step.name for step in opened.store.case.current.steps] == ["iso"]
     assert [named.box for named in opened.store.boxes] == [Box(2, 9, 3, 8, 1, 6)]
     assert opened.store.unsaved
+
+
+@pytest.mark.parametrize("use", ["optimise", "excluded"])
+def test_a_box_that_was_just_drawn_is_kept_with_the_work(opened, qtbot, use):
+    """Its masks are made first, also where nothing else was done."""
+    opened.store.add_box(Box(2, 9, 3, 8, 1, 6))
+    opened.store.change_box(0, use=use)
+    left = opened.store.case
+    opened.commands.swap_images()
+    qtbot.waitUntil(lambda: opened.store.case.id != left.id)
+    opened.message.button("Go back to it").click()
+    qtbot.waitUntil(lambda: opened.store.case.id == left.id)
+    assert [(named.box, named.use) for named in opened.store.boxes] == [(Box(2, 9, 3, 8, 1, 6), use)]
+    assert (opened.store.case.guidance.excluded is not None) is (use == "excluded")
+    wait_idle(opened, qtbot)
+
+
+def test_work_on_a_saved_case_that_is_opened_again_can_be_gone_back_to(opened, qtbot, tmp_path):
+    """It gets an id of its own, so that what is done with the saved state takes nothing from it."""
+    opened.commands.save(tmp_path / "case")
+    wait_idle(opened, qtbot)
+    opened.commands.iso()
+    wait_pictures(opened, qtbot)
+    worked_on = opened.store.case
+    opened.commands.open_case(tmp_path / "case")
+    qtbot.waitUntil(lambda: len(opened.store.case.states) == 1)
+    opened.store.add_box(Box(2, 9, 3, 8, 1, 6))
+    opened.commands.guide()
+    wait_idle(opened, qtbot)
+    opened.commands.save(tmp_path / "case")
+    wait_idle(opened, qtbot)
+
+    (folder,) = unsaved_cases()
+    opened.commands.open_case(folder, as_unsaved=True)
+    qtbot.waitUntil(lambda: len(opened.store.case.states) == 2)
+    assert opened.store.case.id != worked_on.id
+    assert opened.store.case.current.steps == worked_on.current.steps
+    wait_pictures(opened, qtbot)
+
+
+def test_several_things_are_said_at_once(opened, qtbot):
+    """What was dropped can still be swapped, and the work before gone back to."""
+    opened.message.say("first", {"Swap roles": lambda: None})
+    opened.message.add("second", {"Go back to it": lambda: None})
+    assert opened.message.text.text() == "first\nsecond"
+    assert opened.message.button("Swap roles").isEnabled()
+    assert opened.message.button("Go back to it").isEnabled()
+    opened.message.button("Close").click()
+    opened.message.add("third", {})
+    assert opened.message.text.text() == "third"
 
 
 def test_nothing_is_said_of_work_that_is_saved_or_was_not_begun(opened, qtbot, tmp_path):

@@ -51,6 +51,20 @@ def test_a_held_key_is_let_go_with_the_window(opened, qtbot, slow_hand):
     assert not opened.store.view.flickering
 
 
+def test_a_held_key_that_another_took_the_place_of_turns_nothing_on(opened, qtbot, slow_hand):
+    """X is held, Y pressed beside it, then X is let go."""
+    opened.activateWindow()
+    opened.grid.panes[0].setFocus()
+    qtbot.keyPress(opened, Key.Key_X)
+    qtbot.keyPress(opened, Key.Key_Y)
+    assert opened.actions_table["complementary"].isChecked()
+    qtbot.keyRelease(opened, Key.Key_X)
+    assert opened.actions_table["complementary"].isChecked()
+    assert not opened.actions_table["blend"].isChecked()
+    QApplication.sendEvent(opened, QEvent(QEvent.Type.WindowDeactivate))
+    assert opened.store.view.comparison is None
+
+
 def test_a_pressed_key_stays_on_when_the_window_is_left(opened, qtbot, quick_hand):
     press(opened, qtbot, Key.Key_Z)
     QApplication.sendEvent(opened, QEvent(QEvent.Type.WindowDeactivate))

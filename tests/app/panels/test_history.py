@@ -216,6 +216,17 @@ def test_the_question_counts_what_goes():
     assert deletion_text(4, 3) == "Delete state 4 and the 3 states that began from it? Nothing brings them back."
 
 
+def test_other_images_have_thumbnails_of_their_own(branched, qtbot):
+    """Also where the fixed image stays."""
+    store = branched.store
+    first = store.thumbnails[0]
+    store.set_images(store.fixed, replace(store.moving, hu=store.moving.hu + np.float32(90)))
+    branched.commands.iso()
+    wait_pictures(branched, qtbot)
+    assert sorted(store.thumbnails) == [0, 1]
+    assert not np.array_equal(store.thumbnails[0], first)
+
+
 def test_every_state_of_a_reopened_case_has_a_thumbnail(branched, qtbot, tmp_path):
     store = branched.store
     expected = store.thumbnails
