@@ -12,7 +12,7 @@ from app.store import RunSettings
 from app.theme import ThemeName
 from app.viewer.overlays import OVERLAYS
 from app.viewer.overlays.displacement import QUANTITIES
-from app.viewer.view_state import IMAGES, LAYOUTS, PLANES, ViewState
+from app.viewer.view_state import IMAGES, LAYOUTS, PLANES, WINDOWS, ViewState
 
 _MOST_RECENT = 8
 _SWITCHES = ("signed_colors", "along_patient")
@@ -100,7 +100,7 @@ def restore_window(window: QMainWindow, splitters: dict[str, QSplitter]) -> None
 
 
 def save_view(view: ViewState) -> None:
-    """How the images are arranged and what is drawn over them; where the cursor is belongs to the case."""
+    """How images are arranged and windowed and what is drawn over them; where the cursor is belongs to the case."""
     values = stored()
     values.setValue("view/layout", view.enlarged_from if view.layout == "single" else view.layout)
     values.setValue("view/overlays", ",".join(sorted(view.overlays)))
@@ -108,6 +108,9 @@ def save_view(view: ViewState) -> None:
         values.setValue(f"view/{name}", getattr(view, name))
     for name in _SWITCHES:
         values.setValue(f"view/{name}", int(getattr(view, name)))
+    for name, window_hu in WINDOWS.items():
+        if window_hu == view.window_hu:
+            values.setValue("view/window", name)
 
 
 def load_view() -> ViewState:
@@ -119,7 +122,8 @@ def load_view() -> ViewState:
     overlays = values.value("view/overlays")
     shown = default.overlays if overlays is None else frozenset(str(overlays).split(",")) & OVERLAYS.keys()
     switches = {name: str(values.value(f"view/{name}")) == "1" for name in _SWITCHES}
-    return replace(default, **kept, overlays=shown, **switches)
+    window_hu = WINDOWS.get(str(values.value("view/window")), default.window_hu)
+    return replace(default, **kept, overlays=shown, window_hu=window_hu, **switches)
 
 
 def _like(default: str | int, value: object) -> str | int:

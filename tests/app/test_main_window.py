@@ -17,7 +17,7 @@ from app.autosave import unsaved_cases
 from app.problems import message_of
 from app.viewer.comparisons import COMPARISONS
 from app.viewer.pop_out import PopOut
-from app.viewer.view_state import Slot
+from app.viewer.view_state import WINDOWS, Slot
 from engine.errors import InputError
 from engine.io.images import write_image
 from engine.progress import Progress
@@ -457,13 +457,21 @@ def test_folded_places_are_listed_and_gone_to(opened, qtbot):
 def test_the_arrangement_of_the_images_is_remembered(opened, qtbot):
     view = opened.store.view
     opened.store.set_view(
-        replace(view.arranged("sheet"), overlays=frozenset({"grid"}), plane="coronal", quantity="head")
+        replace(
+            view.arranged("sheet"),
+            overlays=frozenset({"grid"}),
+            plane="coronal",
+            quantity="head",
+            window_hu=WINDOWS["Bone"],
+        )
     )
     opened.store.set_view(opened.store.view.enlarged(Slot("sagittal", "fixed")))
     opened.close()
     view = settings.load_view()
     assert (view.layout, view.plane, view.image, view.quantity) == ("sheet", "sagittal", "fixed", "head")
-    assert view.overlays == {"grid"}
+    assert (view.overlays, view.window_hu) == ({"grid"}, WINDOWS["Bone"])
+    settings.save_view(replace(view, window_hu=(-333.0, 77.0)))
+    assert settings.load_view().window_hu == WINDOWS["Bone"]
     settings.stored().setValue("view/layout", "nonsense")
     settings.stored().setValue("view/overlays", "grid,nonsense")
     assert (settings.load_view().layout, settings.load_view().overlays) == ("compare", {"grid"})
