@@ -3,8 +3,25 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from app.viewer.grid import Grid
 from app.viewer.pictures import Pictures
 from tests.app.viewer.oblique import GRID, SHAPE_ZYX, known_hu, volume_of
+
+
+@pytest.fixture
+def open_grid(qtbot, store):
+    """Shows the panes of the store's pictures in a window of some pixels, all of them drawn."""
+
+    def show(width, height):
+        grid = Grid(store)
+        qtbot.addWidget(grid)
+        grid.resize(width, height)
+        grid.show()
+        qtbot.waitExposed(grid)
+        grid.refresh()
+        return grid
+
+    return show
 
 
 @pytest.fixture

@@ -8,7 +8,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PySide6.QtCore import QPoint
 
-from app.viewer.grid import Grid
 from app.viewer.pictures import Pictures
 from app.viewer.view_state import PLANES, ZOOM_LIMITS
 from engine.geometry import Geometry, as_triple
@@ -27,13 +26,9 @@ SHARE = st.floats(0.0, 1.0)
 
 
 @pytest.fixture(params=GRIDS)
-def grid(request, store, qtbot):
+def grid(request, store, open_grid):
     geometry = GRIDS[request.param]
-    grid = Grid(store)
-    qtbot.addWidget(grid)
-    grid.resize(*SIZE)
-    grid.show()
-    qtbot.waitExposed(grid)
+    grid = open_grid(*SIZE)
     hu = np.zeros(SHAPE_ZYX, dtype=np.float32)
     store.set_pictures(Pictures(geometry, hu, np.ones(SHAPE_ZYX, dtype=bool), hu, hu, version=1))
     return grid

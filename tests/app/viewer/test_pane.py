@@ -11,7 +11,6 @@ import engine
 from app.viewer import contours, turns
 from app.viewer.contours import Labels, outlined
 from app.viewer.drawables import image_of, paths_of
-from app.viewer.grid import Grid
 from app.viewer.pane import Pane
 from app.viewer.pane_state import resolve
 from app.viewer.planes import plane_of
@@ -34,15 +33,9 @@ def pane(qtbot, pictures):
 
 
 @pytest.fixture
-def grid(qtbot, store, pictures):
+def grid(store, pictures, open_grid):
     store.set_pictures(pictures)
-    grid = Grid(store)
-    qtbot.addWidget(grid)
-    grid.resize(800, 600)
-    grid.show()
-    qtbot.waitExposed(grid)
-    grid.refresh()
-    return grid
+    return open_grid(800, 600)
 
 
 def pixel(pane, index_zyx):

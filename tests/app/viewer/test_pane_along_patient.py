@@ -11,7 +11,6 @@ from PySide6.QtCore import QPointF
 from app.panels.readout import readout_text
 from app.viewer.comparisons import COMPARISONS
 from app.viewer.contours import Labels
-from app.viewer.grid import Grid
 from app.viewer.overlays import OVERLAYS
 from app.viewer.pane_state import resolve
 from app.viewer.pictures import hu_at
@@ -24,16 +23,10 @@ from tests.app.viewer.oblique import CURSOR, GRID, NEXT, known_hu, pixel_points,
 
 
 @pytest.fixture
-def grid(qtbot, store, shown):
+def grid(store, shown, open_grid):
     store.set_pictures(shown)
     store.change_view(cursor_zyx=CURSOR, along_patient=True, layout="orientations", image="fixed")
-    grid = Grid(store)
-    qtbot.addWidget(grid)
-    grid.resize(900, 700)
-    grid.show()
-    qtbot.waitExposed(grid)
-    grid.refresh()
-    return grid
+    return open_grid(900, 700)
 
 
 def test_the_readout_says_what_is_painted_under_the_pointer(grid, qtbot, store):
